@@ -1,0 +1,40 @@
+# Every recipe is one line that can be pasted. Bare `make` prints this list.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup serve demo test check fix bench fuzz docs lock
+
+help: ## print this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/.installed ## create .venv and install everything, hash-checked
+
+.venv/.installed: requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tellstream needs Python 3.11 or newer; run: make setup PYTHON=python3.x")' && $(PYTHON) -m venv .venv && $(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt && $(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
+
+serve: setup ## run the server with what the environment offers
+	$(BIN)/tellstream serve
+
+demo: setup ## start a server on a free port, stream one answer through it, check it, stop
+	$(BIN)/tellstream demo
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest
+
+check: setup ## formatting, lint, types, import directions
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python -m pytest tests/test_architecture.py
+
+fix: setup ## format and apply safe lint fixes
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: setup ## CPU per delta, added latency and memory per stream
+	$(BIN)/python benchmarks/run.py
+
+fuzz: setup ## a longer search for input that breaks a decoder
+	$(BIN)/python fuzz/decoders.py
+
+docs: setup ## regenerate the generated pages of docs/
+	$(BIN)/python -m tellstream.docs
+
+lock: ## recompute requirements/*.txt (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt

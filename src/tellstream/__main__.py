@@ -1,0 +1,5 @@
+"""``python -m tellstream``."""
+
+from tellstream.cli import main
+
+main()

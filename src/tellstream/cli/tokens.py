@@ -1,0 +1,50 @@
+"""``tellstream token``: sign an access token with the keys of this installation."""
+
+import os
+import time
+from pathlib import Path
+
+from tellstream.auth.issuers import embedded_issuer
+from tellstream.auth.keys import SigningKeys
+from tellstream.auth.metadata import issuer_identifier
+from tellstream.auth.principals import SCOPES
+from tellstream.auth.tokens import sign_token
+from tellstream.cli.failures import CliError
+from tellstream.config import load_settings
+from tellstream.settings import Settings
+
+CLIENT = "tellstream-cli"
+"""The ``client_id`` of tokens made on the command line."""
+
+
+def sign(config: Path | None, tenants: list[int], scope: str, subject: str, ttl: int) -> str:
+    """Sign a token; see the command's help.
+
+    Raises:
+        CliError: an unknown scope.
+        ConfigError: the configuration is not valid.
+    """
+    return sign_with(
+        load_settings(config, os.environ, Path.cwd()), tenants, scope, subject=subject, ttl=ttl
+    )
+
+
+def sign_with(
+    settings: Settings, tenants: list[int], scope: str, *, subject: str = "local", ttl: int = 3600
+) -> str:
+    """Sign a token for the server that has these settings."""
+    scopes = frozenset(scope.split())
+    unknown = scopes.difference(SCOPES)
+    if unknown or not scopes:
+        raise CliError(f"--scope: {' '.join(sorted(unknown)) or 'empty'}; of: {', '.join(SCOPES)}")
+    keys = SigningKeys.load_or_create(settings.data_dir)
+    return sign_token(
+        keys,
+        embedded_issuer(issuer_identifier(settings.public_url), keys),
+        tenants=frozenset(tenants),
+        subject=subject,
+        client=CLIENT,
+        scopes=scopes,
+        ttl=ttl,
+        now=time.time(),
+    )

@@ -1,0 +1,69 @@
+"""The neutral request: what a caller asks, before any provider's wire.
+
+Output protocols build it from their bodies, dialects turn it into a provider's body.
+"""
+
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high"]
+ToolChoice: TypeAlias = str
+"""``auto``, ``none``, ``required``, or ``=`` and the name of the one function to call."""
+
+NAMED_TOOL: Final = "="
+
+
+class ToolUse(msgspec.Struct, frozen=True):
+    """A tool call of an earlier assistant turn."""
+
+    tool_id: str
+    tool_name: str
+    arguments: dict[str, Any]
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One earlier message.
+
+    Attributes:
+        role: ``user``, ``assistant`` or ``tool``.
+        content: text; of a tool turn the result as text.
+        tool_calls: of an assistant turn.
+        tool_id: of a tool turn, the call it answers.
+    """
+
+    role: Literal["user", "assistant", "tool"]
+    content: str
+    tool_calls: tuple[ToolUse, ...] = ()
+    tool_id: str = ""
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A function the caller can run; ``parameters`` is a JSON schema."""
+
+    name: str
+    description: str | None
+    parameters: dict[str, Any]
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """One question to a model.
+
+    Attributes:
+        prompt: the last user message.
+        history: earlier turns, oldest first.
+        system: the tenant's instructions, or None.
+        max_output_tokens: cap of the answer, or None for the provider's.
+        tool_choice: see ``ToolChoice``; None is the provider's default.
+    """
+
+    prompt: str
+    history: tuple[Turn, ...] = ()
+    system: str | None = None
+    model: str | None = None
+    metadata: dict[str, str] | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None

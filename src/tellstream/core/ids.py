@@ -1,0 +1,69 @@
+"""Identifiers: ULID-based event ids that rise within a stream, and stream ids.
+
+A ULID is 128 bits written as 26 Crockford base32 characters: 48 bits of Unix milliseconds, then 80
+further bits (https://github.com/ulid/spec). This file formats and parses; entropy and time are
+given.
+"""
+
+from typing import Final
+
+ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+EVENT_PREFIX: Final = "evt_"
+STREAM_PREFIX: Final = "str_"
+
+# Every two-character combination, so that 10 bits are one lookup.
+_PAIRS: Final = tuple(a + b for a in ALPHABET for b in ALPHABET)
+# Ids per stream before the 40-bit counter wraps into the fixed part; logs hold 20,000 events.
+_COUNTER_BITS: Final = 40
+_COUNTER_MASK: Final = (1 << _COUNTER_BITS) - 1
+_MAX_MS: Final = (1 << 48) - 1
+
+
+def base32(value: int, length: int) -> str:
+    """Write ``value`` (unsigned) as ``length`` Crockford base32 characters, high bits first."""
+    characters = []
+    for _ in range(length):
+        characters.append(ALPHABET[value & 31])
+        value >>= 5
+    return "".join(reversed(characters))
+
+
+def stream_id(entropy: int) -> str:
+    """Format 128 bits of entropy as an unguessable stream id (``str_`` + 26 characters)."""
+    return STREAM_PREFIX + base32(entropy & ((1 << 128) - 1), 26)
+
+
+class EventIds:
+    """Strictly rising ``evt_`` + ULID ids of one stream, also when the clock steps back.
+
+    Args:
+        entropy: 80 random bits; the low 40 count up by one for each id, so ids of one stream rise
+            and two streams do not collide.
+    """
+
+    __slots__ = ("_counter", "_fixed", "_ms", "_prefix")
+
+    def __init__(self, entropy: int) -> None:
+        self._fixed = base32(entropy >> _COUNTER_BITS, 8)
+        # Half of the counter's range is kept free so that counting up never wraps.
+        self._counter = entropy & (_COUNTER_MASK >> 1)
+        self._ms = -1
+        self._prefix = ""
+
+    def next(self, now_ms: int) -> str:
+        """Return the next id.
+
+        Args:
+            now_ms: Unix milliseconds; an earlier value than before counts as the one before.
+        """
+        if now_ms > self._ms:
+            self._ms = min(now_ms, _MAX_MS)
+            self._prefix = EVENT_PREFIX + base32(self._ms, 10) + self._fixed
+        self._counter = counter = self._counter + 1
+        return (
+            self._prefix
+            + _PAIRS[counter >> 30 & 1023]
+            + _PAIRS[counter >> 20 & 1023]
+            + _PAIRS[counter >> 10 & 1023]
+            + _PAIRS[counter & 1023]
+        )

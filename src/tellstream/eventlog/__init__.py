@@ -1,0 +1,1 @@
+"""Event logs: the contract and its implementations."""

@@ -1,0 +1,1 @@
+"""Limits of a tenant: rates, concurrent streams, tokens."""

@@ -1,0 +1,48 @@
+"""The generic cell rate algorithm: a rate limit in one number per key.
+
+Pure arithmetic (ITU-T I.371, annex A): ``tat`` is the theoretical arrival time of the next request
+if all came evenly spaced. A backend only makes ``take`` atomic.
+"""
+
+import math
+
+import msgspec
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The outcome of one request.
+
+    Attributes:
+        allowed: whether it may pass.
+        tat: the new state of the key.
+        limit: requests per window.
+        remaining: how many more would pass now.
+        reset_after: seconds until the full limit is available again.
+        retry_after: seconds until the next request passes; 0 if this one did.
+    """
+
+    allowed: bool
+    tat: float
+    limit: int
+    remaining: int
+    reset_after: float
+    retry_after: float
+
+
+def take(tat: float | None, now: float, limit: int, window: float) -> Taken:
+    """Take one request of ``limit`` per ``window`` seconds at ``now``.
+
+    Args:
+        tat: the state of the key, or None if it has none.
+        now: seconds, of the clock that ``tat`` was made with.
+        limit: requests that pass at once after a pause of one window.
+        window: seconds.
+    """
+    emission = window / limit
+    base = now if tat is None else max(tat, now)
+    following = base + emission
+    if following - now > window + 1e-9:
+        wait = following - window - now
+        return Taken(False, base, limit, 0, base - now, wait)
+    remaining = math.floor((window - (following - now)) / emission + 1e-9)
+    return Taken(True, following, limit, remaining, following - now, 0.0)

@@ -1,0 +1,1 @@
+"""Output protocols: request in, bytes out."""

@@ -1,0 +1,1 @@
+"""Providers: bytes in, parts out; and the one file that opens upstream connections."""

@@ -1,0 +1,37 @@
+"""A provider without a model: a server that speaks a provider's wire, paced and deterministic.
+
+What it says, how fast, and what goes wrong is chosen by the model name of the request (script.py).
+It is the provider of a server without configuration, of the demo, the tests and the benchmarks.
+
+Invariant: the same request gets the same bytes on the same schedule. It needs nothing from the rest
+of the project, and never calls out.
+
+script -> answer (pieces) -> wire (frames) -> delivery (timed steps) -> playback (a transport)
+"""
+
+from tellstream.providers.simulator.journal import Record
+from tellstream.providers.simulator.keys import SCRIPT_KEYS, Fault, Key
+from tellstream.providers.simulator.script import (
+    ALIASES,
+    Alias,
+    Script,
+    ScriptError,
+    UnknownModelError,
+    parse_model,
+)
+from tellstream.providers.simulator.server import Simulator, serve_forever
+
+__all__ = [
+    "ALIASES",
+    "SCRIPT_KEYS",
+    "Alias",
+    "Fault",
+    "Key",
+    "Record",
+    "Script",
+    "ScriptError",
+    "Simulator",
+    "UnknownModelError",
+    "parse_model",
+    "serve_forever",
+]

@@ -1,0 +1,1 @@
+"""The shell: ASGI application, routes, responses."""

@@ -1,0 +1,155 @@
+"""The composition root: the one place that names concrete adapters and wires them together.
+
+Read ``build`` from top to bottom to see everything a running server consists of.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from importlib import import_module
+from typing import Any, Final
+
+import structlog
+
+from tellstream.auth.clients import ClientRegistry
+from tellstream.auth.issuers import embedded_issuer
+from tellstream.auth.keys import SigningKeys
+from tellstream.auth.metadata import issuer_identifier, protected_resource_metadata_url
+from tellstream.auth.token_endpoint import TokenContext
+from tellstream.auth.tokens import TokenVerifier
+from tellstream.catalog import SIMULATOR, Catalog, ProviderConfig, build_catalog
+from tellstream.config import ConfigError
+from tellstream.eventlog.memory import MemoryEventLog
+from tellstream.limits.memory import MemoryLimits
+from tellstream.providers.base import Dialect, Endpoint
+from tellstream.providers.http import Timeouts, Upstream
+from tellstream.providers.simulator import ALIASES, Simulator
+from tellstream.server.application import Application
+from tellstream.server.services import Services
+from tellstream.settings import Settings
+from tellstream.streams.service import StreamPolicy, StreamService
+from tellstream.streams.target import Target
+
+log = structlog.get_logger("tellstream.server")
+
+DIALECTS: Final = {"openai-chat": "tellstream.providers.openai_chat:OpenAIChat"}
+"""Where each dialect lives; imported when a provider speaks it."""
+SWEEP_SECONDS: Final = 5.0
+"""Between two cleanings of the in-memory log."""
+
+
+def build_offer(settings: Settings, environ: Mapping[str, str]) -> Catalog:
+    """Compute the models and tenants on offer.
+
+    Raises:
+        ConfigError: nothing can be offered, or something configured cannot.
+    """
+    return build_catalog(settings, environ, dialects=DIALECTS, simulator_models=tuple(ALIASES))
+
+
+def check_available(settings: Settings) -> None:
+    """Refuse settings that name what this version does not have.
+
+    Raises:
+        ConfigError: naming each key.
+    """
+    problems = []
+    if settings.store.url != "sqlite":
+        problems.append("configuration: store.url: only sqlite is available in this version")
+    if settings.eventlog.url not in {"sqlite", "memory"}:
+        problems.append("configuration: eventlog.url: only memory is available in this version")
+    if settings.auth.issuers:
+        problems.append("configuration: auth.issuers: not available in this version")
+    if settings.metrics.listen:
+        problems.append("configuration: metrics.listen: not available in this version")
+    if problems:
+        raise ConfigError(problems)
+
+
+def build(settings: Settings, catalog: Catalog) -> Application:
+    """Wire a server; apart from its key file nothing is opened before its lifespan starts.
+
+    Raises:
+        PrivateFileError: the key file cannot be used.
+        OSError: the data directory cannot be written.
+    """
+    stack = AsyncExitStack()
+    public_url = issuer_identifier(settings.public_url)
+    keys = SigningKeys.load_or_create(settings.data_dir)
+    issuer = embedded_issuer(public_url, keys)
+    embedded = TokenContext(issuer, keys, ClientRegistry(settings.data_dir))
+
+    async def start() -> Services:
+        limits = MemoryLimits(time.time)
+        streams = await _open_streams(settings, limits, stack)
+        offer = await _with_simulator(catalog, stack)
+        return Services(
+            settings=settings,
+            catalog=offer,
+            targets=_targets(offer),
+            streams=streams,
+            limits=limits,
+            verifier=TokenVerifier([issuer] if settings.auth.embedded else []),
+            token_context=embedded if settings.auth.embedded else None,
+            public_url=public_url,
+            resource_metadata_url=protected_resource_metadata_url(public_url),
+        )
+
+    return Application(start, stack.aclose)
+
+
+async def _open_streams(
+    settings: Settings, limits: MemoryLimits, stack: AsyncExitStack
+) -> StreamService:
+    event_log = MemoryEventLog(settings.eventlog.retention_seconds, time.monotonic)
+    sweeper = asyncio.get_running_loop().create_task(_sweep(event_log))
+    stack.callback(sweeper.cancel)
+    upstream = Upstream(Timeouts(**settings.timeouts.model_dump()))
+    await upstream.start()
+    stack.push_async_callback(upstream.close)
+    policy = StreamPolicy(
+        on_disconnect=settings.streams.on_disconnect,
+        detach=settings.streams.detach_seconds,
+        total=settings.timeouts.total,
+    )
+    streams = StreamService(event_log, upstream, limits, policy, time.time)
+    stack.push_async_callback(streams.drain, 0.0)  # whatever the drain before it left over
+    return streams
+
+
+async def _with_simulator(catalog: Catalog, stack: AsyncExitStack) -> Catalog:
+    if not catalog.needs_simulator:
+        return catalog
+    simulator = await stack.enter_async_context(Simulator())
+    return catalog.with_base_url(SIMULATOR, f"{simulator.url}/v1")
+
+
+def _targets(catalog: Catalog) -> dict[str, tuple[Target, ...]]:
+    dialects: dict[str, Dialect] = {}
+
+    def dialect(name: str) -> Dialect:
+        if name not in dialects:
+            module, _, attribute = DIALECTS[name].partition(":")
+            made: Any = getattr(import_module(module), attribute)
+            dialects[name] = made()
+        return dialects[name]
+
+    return {
+        model: tuple(
+            Target(_endpoint(target.provider), dialect(target.provider.dialect), target.model)
+            for target in targets
+        )
+        for model, targets in catalog.models.items()
+    }
+
+
+def _endpoint(provider: ProviderConfig) -> Endpoint:
+    key = provider.api_key.get_secret_value() if provider.api_key is not None else None
+    return Endpoint(provider.name, provider.base_url, key, provider.host)
+
+
+async def _sweep(event_log: MemoryEventLog) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        event_log.sweep()

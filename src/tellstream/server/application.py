@@ -1,0 +1,144 @@
+"""The ASGI application: one pass from a raw request to a handler, errors to responses.
+
+Plain ASGI, no middleware chain: nothing wraps ``send``, so a delta costs no framework call. The
+order of checks is fixed: route and method, declared size, authentication, tenant and scope; the
+rest is the handler's.
+"""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+
+from tellstream.core.errors import ChatError, RequestError, ServerError
+from tellstream.server.access import authenticate
+from tellstream.server.asgi import Receive, Scope, Send
+from tellstream.server.body import ClientGoneError, check_declared_size
+from tellstream.server.call import Call
+from tellstream.server.errors import error_body, error_headers
+from tellstream.server.routes import PUBLIC, ROUTES, Route
+from tellstream.server.services import Services
+
+log = structlog.get_logger("tellstream.http")
+
+# Identifiers of clients that are safe to log and to echo.
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+def route_table(routes: tuple[Route, ...]) -> Mapping[str, Mapping[str, Route]]:
+    """Index routes: path to method to route. GET answers HEAD too."""
+    table: dict[str, dict[str, Route]] = {}
+    for route in routes:
+        for path in (route.path, *route.aliases):
+            methods = table.setdefault(path, {})
+            methods[route.method] = route
+            if route.method == "GET":
+                methods["HEAD"] = route
+    return table
+
+
+_TABLE: Final = route_table(ROUTES)
+
+
+class Application:
+    """The server as an ASGI callable.
+
+    Args:
+        start: opens everything, called once at start-up in the server's loop.
+        stop: closes everything.
+    """
+
+    def __init__(
+        self, start: Callable[[], Awaitable[Services]], stop: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._start = start
+        self._stop = stop
+        self._services: Services | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new streams and let the running ones finish for so long, then end them."""
+        if self._services is not None:
+            await self._services.streams.drain(seconds)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services = self._services
+        assert services is not None, "the lifespan protocol has not run"
+        call = Call(scope, receive, send, _request_id(scope))
+        try:
+            route = _route(scope)
+            check_declared_size(call.headers)
+            if route.path not in PUBLIC:
+                call.ctx = authenticate(services, call, route.scope or "")
+            await route.handler(services, call)
+        except ClientGoneError:
+            log.info("http.client_gone", request=call.request_id, path=scope["path"])
+        except ChatError as error:
+            await self._refuse(services, call, error)
+        except Exception as error:
+            log.exception("http.bug", request=call.request_id, path=scope["path"])
+            await self._refuse(services, call, ServerError("server_error", reason=repr(error)))
+
+    async def _refuse(self, services: Services, call: Call, error: ChatError) -> None:
+        log.log(
+            _LEVELS[error.level],
+            "http.refused",
+            request=call.request_id,
+            path=call.scope["path"],
+            code=error.code,
+            reason=error.reason,
+        )
+        if call.status is not None:
+            raise error  # the head is out: the server must cut the connection
+        headers = error_headers(error, services.resource_metadata_url)
+        if isinstance(error, _MethodError):
+            headers["Allow"] = error.allow
+        await call.json(error_body(error), headers, error.status)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            self._services = await self._start()
+        except Exception as error:  # noqa: BLE001 - reported to the server, which stops with it
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class _MethodError(RequestError):
+    def __init__(self, allow: str) -> None:
+        super().__init__("method_not_allowed")
+        self.allow = allow
+
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def _route(scope: Scope) -> Route:
+    methods = _TABLE.get(scope["path"])
+    if methods is None:
+        raise RequestError("not_found")
+    route = methods.get(scope["method"])
+    if route is None:
+        raise _MethodError(", ".join(sorted(methods)))
+    return route
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode())
+    return "req_" + secrets.token_hex(12)

@@ -1,0 +1,73 @@
+"""One HTTP request on its way through the server: what a handler gets."""
+
+from collections.abc import Mapping
+
+from tellstream.auth.principals import Ctx
+from tellstream.server.asgi import NO_STORE, RawHeaders, Receive, Scope, Send, encode, raw_headers
+
+
+class Call:
+    """A request and the means to answer it.
+
+    Attributes:
+        scope: the ASGI scope.
+        receive: ASGI.
+        send: ASGI, for the body; the head goes through ``head``.
+        request_id: of this request, echoed in the response.
+        headers: raw request headers, names in lower case.
+        status: of the response, once its head is out; else None.
+        response_headers: sent with whatever answer is given.
+    """
+
+    __slots__ = (
+        "_ctx",
+        "headers",
+        "receive",
+        "request_id",
+        "response_headers",
+        "scope",
+        "send",
+        "status",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.request_id = request_id
+        self.headers: RawHeaders = scope["headers"]
+        self.response_headers = {"X-Request-Id": request_id, "X-Content-Type-Options": "nosniff"}
+        self.status: int | None = None
+        self._ctx: Ctx | None = None
+
+    @property
+    def ctx(self) -> Ctx:
+        """The authenticated caller in one tenant; public routes have none."""
+        assert self._ctx is not None, "a public route has no caller"
+        return self._ctx
+
+    @ctx.setter
+    def ctx(self, ctx: Ctx) -> None:
+        self._ctx = ctx
+
+    async def head(self, status: int, headers: Mapping[str, str]) -> None:
+        """Send the response head."""
+        self.status = status
+        merged = raw_headers({**self.response_headers, **headers})
+        await self.send({"type": "http.response.start", "status": status, "headers": merged})
+
+    async def content(
+        self, body: bytes, media_type: str, headers: Mapping[str, str] = NO_STORE, status: int = 200
+    ) -> None:
+        """Answer with a whole body."""
+        length = str(len(body))
+        await self.head(status, {"Content-Type": media_type, "Content-Length": length, **headers})
+        if self.scope["method"] == "HEAD":
+            body = b""
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def json(
+        self, payload: object, headers: Mapping[str, str] = NO_STORE, status: int = 200
+    ) -> None:
+        """Answer with JSON."""
+        await self.content(encode(payload), "application/json", headers, status)

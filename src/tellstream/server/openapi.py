@@ -1,0 +1,186 @@
+"""The OpenAPI document, made from the table of routes and the types on the wire."""
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from tellstream import __version__
+from tellstream.core.errors import CODES
+from tellstream.core.events import EVENT_TYPES, Citation
+from tellstream.core.usage import FinishReason, Usage
+from tellstream.protocols.native import ChatBody
+
+if TYPE_CHECKING:
+    from tellstream.server.routes import Route
+
+_REF: Final = "#/components/schemas/{name}"
+_JSON: Final = "application/json"
+
+# What each route answers when it succeeds: status, media type, schema.
+_ANSWERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "/v1/chat/stream": (
+        "text/event-stream",
+        {
+            "type": "string",
+            "description": "Server-sent events, each `id`, `event`, `data`. The data of each "
+            "event type is described in x-event-schemas.",
+            "x-event-schemas": {name: {"$ref": _REF.format(name=name)} for name in EVENT_TYPES},
+        },
+    ),
+    "/v1/chat": (_JSON, {"$ref": _REF.format(name="Answer")}),
+    "/v1/models": (_JSON, {"$ref": _REF.format(name="Models")}),
+    "/oauth/token": (_JSON, {"$ref": _REF.format(name="Token")}),
+    "/docs": ("text/html", {"type": "string"}),
+    "/docs/docs.js": ("text/javascript", {"type": "string"}),
+    "/docs/docs.css": ("text/css", {"type": "string"}),
+}
+_CHAT_ERRORS: Final = (400, 401, 403, 408, 413, 415, 422, 429, 500, 502, 503, 504)
+_READ_ERRORS: Final = (400, 401, 403, 500)
+
+
+def openapi_document(
+    routes: "Iterable[Route]", public: Collection[str], public_url: str
+) -> dict[str, Any]:
+    """Build the document (OpenAPI 3.1).
+
+    Args:
+        routes: the table.
+        public: paths that need no token.
+        public_url: where the server is reached.
+    """
+    paths: dict[str, Any] = {}
+    for route in routes:
+        operation = _operation(route, route.path in public)
+        for path in (route.path, *route.aliases):
+            paths.setdefault(path, {})[route.method.lower()] = operation | {
+                "operationId": _operation_id(route.method, path)
+            }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tellstream",
+            "version": __version__,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "One ordered stream of typed events from every language-model provider.",
+        },
+        "servers": [{"url": public_url}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "oauth": {
+                    "type": "oauth2",
+                    "flows": {
+                        "clientCredentials": {
+                            "tokenUrl": f"{public_url}/oauth/token",
+                            "scopes": {
+                                "chat": "start, read and cancel own streams",
+                                "streams:all": "other subjects' streams of the tenant",
+                                "usage": "token counts and cost",
+                                "admin": "administration",
+                            },
+                        }
+                    },
+                }
+            },
+        },
+    }
+
+
+def _operation(route: "Route", public: bool) -> dict[str, Any]:
+    media_type, schema = _ANSWERS.get(route.path, (_JSON, {"type": "object"}))
+    responses: dict[str, Any] = {
+        "200": {"description": "Success", "content": {media_type: {"schema": schema}}}
+    }
+    operation: dict[str, Any] = {"summary": route.summary, "responses": responses}
+    if public:
+        operation["security"] = []
+        return operation
+    operation["security"] = [{"oauth": [route.scope]}]
+    operation["parameters"] = [
+        {
+            "name": "X-Tenant",
+            "in": "header",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
+        }
+    ]
+    chat = route.method == "POST"
+    if chat:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {_JSON: {"schema": {"$ref": _REF.format(name="ChatBody")}}},
+        }
+    for status in _CHAT_ERRORS if chat else _READ_ERRORS:
+        responses[str(status)] = {
+            "description": ", ".join(c for c, row in CODES.items() if row.status == status),
+            "content": {_JSON: {"schema": {"$ref": _REF.format(name="ErrorBody")}}},
+        }
+    return operation
+
+
+def _operation_id(method: str, path: str) -> str:
+    return method.lower() + "".join(
+        part.capitalize() for part in path.replace("-", "/").replace(".", "/").split("/")
+    )
+
+
+def _schemas() -> dict[str, Any]:
+    _, components = msgspec.json.schema_components(
+        [*EVENT_TYPES.values(), Citation, Usage, FinishReason],
+        ref_template="#/components/schemas/{name}",
+    )
+    by_class = {struct.__name__: name for name, struct in EVENT_TYPES.items()}
+    schemas = {by_class.get(name, name): schema for name, schema in components.items()}
+    body = ChatBody.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= body.pop("$defs", {})
+    schemas["ChatBody"] = body
+    string, boolean = {"type": "string"}, {"type": "boolean"}
+    schemas["ErrorBody"] = _object(
+        {
+            "error": {"type": "string", "enum": list(CODES)},
+            "message": string,
+            "details": {"type": "array", "items": _object({"field": string, "message": string})},
+        },
+        optional=("details",),
+    )
+    schemas["Answer"] = _object(
+        {
+            "data": _object(
+                {
+                    "stream_id": string,
+                    "model": string,
+                    "provider": string,
+                    "text": string,
+                    "thinking": string,
+                    "tool_calls": {"type": "array", "items": {"type": "object"}},
+                    "finish_reason": {"$ref": _REF.format(name="FinishReason")},
+                    "usage": {"$ref": _REF.format(name="Usage")},
+                    "citations": {
+                        "type": "array",
+                        "items": {"$ref": _REF.format(name="Citation")},
+                    },
+                }
+            )
+        }
+    )
+    models = {"type": "array", "items": _object({"id": string, "default": boolean})}
+    schemas["Models"] = _object({"data": models})
+    schemas["Token"] = _object(
+        {
+            "access_token": string,
+            "token_type": string,
+            "expires_in": {"type": "integer"},
+            "scope": string,
+        }
+    )
+    return schemas
+
+
+def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+    }

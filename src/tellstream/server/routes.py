@@ -1,0 +1,83 @@
+"""The table of routes: the router, the authentication, the OpenAPI document and the tests read it.
+
+Authentication is on for every route that is not in ``PUBLIC``; that is a list of its own so that
+no change elsewhere can lose it.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from tellstream.server import handlers
+from tellstream.server.call import Call
+from tellstream.server.services import Services
+
+Handler: TypeAlias = Callable[[Services, Call], Awaitable[None]]
+
+
+class Route(NamedTuple):
+    """One route.
+
+    Attributes:
+        method: the HTTP method; GET also answers HEAD.
+        path: the path shown in the documentation.
+        handler: what answers.
+        summary: one line for the OpenAPI document.
+        scope: the scope that the token needs; None on public routes.
+        aliases: further paths.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    scope: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/v1/chat/stream",
+        handlers.chat_stream,
+        "Start a stream; the answer is server-sent events",
+        "chat",
+        ("/v1/flexy-chat/stream", "/api/v1/chat/stream", "/api/v1/flexy-chat/stream"),
+    ),
+    Route("POST", "/v1/chat", handlers.chat, "Ask and wait for the whole answer", "chat"),
+    Route("GET", "/v1/models", handlers.models, "The models this tenant may use", "chat"),
+    Route("POST", "/oauth/token", handlers.oauth_token, "Get an access token"),
+    Route("GET", "/oauth/jwks", handlers.oauth_jwks, "The keys that sign access tokens"),
+    Route(
+        "GET",
+        "/.well-known/oauth-authorization-server",
+        handlers.authorization_server,
+        "Authorization server metadata (RFC 8414)",
+    ),
+    Route(
+        "GET",
+        "/.well-known/oauth-protected-resource",
+        handlers.protected_resource,
+        "Protected resource metadata (RFC 9728)",
+    ),
+    Route("GET", "/healthz", handlers.healthz, "Liveness: the process answers"),
+    Route("GET", "/readyz", handlers.readyz, "Readiness: new streams are taken"),
+    Route("GET", "/openapi.json", handlers.openapi, "This document"),
+    Route("GET", "/docs", handlers.docs_page, "Interactive reference"),
+    Route("GET", "/docs/docs.js", handlers.docs_script, "Its script"),
+    Route("GET", "/docs/docs.css", handlers.docs_style, "Its style"),
+)
+
+PUBLIC: Final = frozenset(
+    {
+        "/oauth/token",
+        "/oauth/jwks",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-protected-resource",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/docs",
+        "/docs/docs.js",
+        "/docs/docs.css",
+    }
+)

@@ -1,0 +1,29 @@
+"""What a stream used, when the provider did not say.
+
+The estimate is a calibrated count, not a tokeniser: over the recorded answers of many providers a
+token holds about four characters of text, and a message costs a few tokens of framing.
+"""
+
+from typing import Final
+
+from tellstream.core.chat import ChatRequest
+from tellstream.core.usage import Usage
+
+CHARACTERS_PER_TOKEN: Final = 4
+TOKENS_PER_MESSAGE: Final = 4
+
+
+def estimate(chat: ChatRequest, output_characters: int) -> Usage:
+    """Estimate the tokens of ``chat`` and of an answer of so many characters."""
+    texts = [chat.prompt, *(turn.content for turn in chat.history)]
+    if chat.system:
+        texts.append(chat.system)
+    characters = sum(len(text) for text in texts)
+    return Usage(
+        prompt_tokens=_tokens(characters) + TOKENS_PER_MESSAGE * len(texts),
+        completion_tokens=_tokens(output_characters),
+    )
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // CHARACTERS_PER_TOKEN)

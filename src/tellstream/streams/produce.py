@@ -1,0 +1,159 @@
+"""The producer of one stream: call a provider, compose, append, and end it exactly once.
+
+One task per stream owns the upstream connection and is the only writer of the log. Whatever happens
+(success, failure, cancel, shutdown, a bug) runs through the same last lines: settle the usage,
+append the closing events. One wake-up per read: everything that arrived together is decoded,
+composed, encoded and appended as one batch.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from tellstream.core import events as ev
+from tellstream.core.composer import Ending
+from tellstream.core.errors import ChatError, ProviderError, ServerError
+from tellstream.core.frames import encode_frames
+from tellstream.eventlog.base import MAX_STREAM_BYTES, MAX_STREAM_EVENTS, EventLog
+from tellstream.providers.base import Caller
+from tellstream.streams.metering import estimate
+from tellstream.streams.stream import Stream
+from tellstream.streams.target import Target
+
+log = structlog.get_logger("tellstream.stream")
+
+# The provider understood and refused; another target would be asked the same thing in vain.
+_FINAL: Final = frozenset(
+    {"context_length_exceeded", "content_filtered", "provider_rejected", "stream_too_large"}
+)
+
+
+class Producer:
+    """Produces streams.
+
+    Args:
+        event_log: where events go.
+        upstream: the shared HTTP client.
+        clock: Unix seconds.
+        total_timeout: seconds that a stream may take.
+        settle: called with the stream before its end is appended, to record usage.
+    """
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        upstream: Caller,
+        clock: Callable[[], float],
+        total_timeout: float,
+        settle: Callable[[Stream], Awaitable[None]],
+    ) -> None:
+        self._log = event_log
+        self._upstream = upstream
+        self._clock = clock
+        self._total = total_timeout
+        self._settle = settle
+
+    async def run(self, stream: Stream) -> None:
+        """Produce ``stream`` to its end; never raises."""
+        try:
+            ending = await self._generate(stream)
+        except ChatError as error:
+            ending = Ending.failed(error)
+        except asyncio.CancelledError:
+            ending = stream.stop or Ending.failed(ServerError("server_draining"))
+        except Exception as error:
+            log.exception("stream.bug", stream=stream.id)
+            ending = Ending.failed(ServerError("server_error", reason=repr(error)))
+        try:
+            await self._end(stream, ending)
+        except Exception:
+            log.exception("stream.end_lost", stream=stream.id)
+
+    async def _generate(self, stream: Stream) -> Ending:
+        """Try the targets in order until one of them gives content."""
+        total_at = asyncio.get_running_loop().time() + self._total
+        last = len(stream.targets) - 1
+        for number, target in enumerate(stream.targets):
+            stream.composer.target(target.endpoint.provider, target.model)
+            try:
+                return await self._attempt(stream, target, total_at)
+            except ProviderError as error:
+                log.warning(
+                    "stream.attempt_failed",
+                    stream=stream.id,
+                    provider=target.endpoint.provider,
+                    model=target.model,
+                    code=error.code,
+                    reason=error.reason,
+                )
+                if stream.content or number == last or error.code in _FINAL:
+                    raise
+        raise ServerError("server_error", reason="a model without targets")
+
+    async def _attempt(self, stream: Stream, target: Target, total_at: float) -> Ending:
+        """Stream one target's answer into the log, up to but without its end."""
+        composer = stream.composer
+        decoder = target.dialect.decoder(target.endpoint)
+        request = target.dialect.request(target.endpoint, target.model, stream.chat)
+        async with self._upstream.call(target.dialect, request, total_at) as body:
+            while not composer.over:
+                try:
+                    chunk = await body.read()
+                except ProviderError:
+                    if not composer.finish_seen:
+                        raise
+                    chunk = b""  # the end was proven; only the connection's end is missing
+                parts = decoder.feed(chunk) if chunk else decoder.eof()
+                events = composer.feed(parts, self._clock())
+                if events:
+                    await self._append(stream, events)
+                    body.content_seen()
+                if not chunk:
+                    break
+                if composer.finish_seen:
+                    body.finish_seen()
+            ending = composer.ending()
+            if decoder.malformed:
+                log.warning("stream.malformed_lines", stream=stream.id, lines=decoder.malformed)
+            if ending.error is not None:
+                if body.broken is not None:
+                    ending.error.reason = body.broken
+                raise ending.error
+            await self._end(stream, ending)
+            await body.linger()
+        return ending
+
+    async def _append(self, stream: Stream, events: list[ev.Event], *, end: bool = False) -> None:
+        """Encode and append events; durable when this returns."""
+        first = stream.head + 1
+        frames = encode_frames(first, events)
+        await self._log.append(stream.id, first, frames, end=end)
+        stream.head += len(frames)
+        stream.log_bytes += sum(map(len, frames))
+        if end:
+            return
+        stream.content = True  # the composer emits nothing before the first content event
+        if stream.log_bytes > MAX_STREAM_BYTES or stream.head > MAX_STREAM_EVENTS:
+            raise ServerError("stream_too_large")
+
+    async def _end(self, stream: Stream, ending: Ending) -> None:
+        """Settle the usage and append the closing events, once."""
+        if stream.ending is not None:
+            return
+        stream.stop = stream.stop or ending  # from here on a cancel changes nothing
+        try:
+            composer = stream.composer
+            stream.usage = composer.usage
+            if stream.usage is None:
+                stream.usage = estimate(stream.chat, composer.output_characters)
+                stream.estimated = True
+            await self._settle(stream)
+            stream.finished_at = self._clock()
+            events = composer.close(ending, stream.usage, stream.finished_at)
+            stream.ending = ending
+            await self._append(stream, events, end=True)
+        finally:
+            stream.ending = ending
+            stream.on_finish(stream)

@@ -1,0 +1,182 @@
+"""The running streams of this process: start, follow, stop, drain.
+
+A stream lives in its producer's task. Connections only attach to it: when the last one leaves, the
+stream goes on or is cancelled, as configured.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+import structlog
+
+from tellstream.core.chat import ChatRequest
+from tellstream.core.composer import CANCELLED, Composer, Ending
+from tellstream.core.errors import ServerError
+from tellstream.core.ids import EventIds, stream_id
+from tellstream.eventlog.base import EventLog, LogReader
+from tellstream.limits.base import Limits
+from tellstream.providers.base import Caller
+from tellstream.streams.produce import Producer
+from tellstream.streams.stream import Stream
+from tellstream.streams.target import Target
+
+log = structlog.get_logger("tellstream.stream")
+
+
+class StreamPolicy(msgspec.Struct, frozen=True):
+    """How streams behave; times in seconds."""
+
+    on_disconnect: Literal["continue", "cancel"] = "continue"
+    detach: float = 60.0
+    total: float = 600.0
+
+
+class StreamService:
+    """Starts streams and knows those that run here.
+
+    Args:
+        event_log: where events go.
+        upstream: the shared HTTP client.
+        limits: concurrent streams and tokens are accounted here.
+        policy: how streams behave.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        upstream: Caller,
+        limits: Limits,
+        policy: StreamPolicy,
+        clock: Callable[[], float],
+    ) -> None:
+        self._log = event_log
+        self._limits = limits
+        self._policy = policy
+        self._clock = clock
+        self._producer = Producer(event_log, upstream, clock, policy.total, self._settle)
+        self._running: dict[str, Stream] = {}
+        self.draining = False
+
+    @property
+    def running(self) -> int:
+        """How many streams run in this process."""
+        return len(self._running)
+
+    async def start(
+        self,
+        tenant: int,
+        subject: str,
+        chat: ChatRequest,
+        targets: tuple[Target, ...],
+        concurrent_streams: int | None,
+    ) -> Stream:
+        """Start a stream; its producer runs on its own from here.
+
+        Args:
+            tenant: whose stream it is.
+            subject: who asks.
+            chat: what is asked.
+            targets: tried in order, at least one.
+            concurrent_streams: the tenant's limit, or None.
+
+        Raises:
+            RequestError: ``concurrency_limit_exceeded``.
+            ServerError: ``service_unavailable`` while draining.
+        """
+        if self.draining:
+            raise ServerError("service_unavailable", retry_after=1)
+        self._limits.take_stream(tenant, concurrent_streams)
+        try:
+            composer = Composer(
+                EventIds(secrets.randbits(80)),
+                targets[0].endpoint.provider,
+                targets[0].model,
+                chat.metadata,
+            )
+            identity = stream_id(secrets.randbits(128))
+            stream = Stream(identity, tenant, subject, chat, targets, composer, self._clock())
+            await self._log.create(stream.id)
+        except BaseException:
+            self._limits.release_stream(tenant)
+            raise
+        stream.on_finish = self._finished
+        self._running[stream.id] = stream
+        stream.task = asyncio.get_running_loop().create_task(self._producer.run(stream))
+        return stream
+
+    async def attach(self, stream: Stream, after: int = 0) -> LogReader:
+        """Attach a reader; give it back with ``detach``."""
+        reader = await self._log.reader(stream.id, after)
+        stream.attached += 1
+        if stream.detach_timer is not None:
+            stream.detach_timer.cancel()
+            stream.detach_timer = None
+        return reader
+
+    def detach(self, stream: Stream, reader: LogReader) -> None:
+        """A reader leaves; without readers the stream is cancelled now or later, or goes on."""
+        reader.close()
+        stream.attached -= 1
+        if stream.attached or stream.ending is not None:
+            return
+        if self._policy.on_disconnect == "cancel":
+            self.cancel(stream)
+            return
+        loop = asyncio.get_running_loop()
+        stream.detach_timer = loop.call_later(self._policy.detach, self.cancel, stream)
+
+    def cancel(self, stream: Stream, ending: Ending = CANCELLED) -> None:
+        """End a stream now, with usage so far; does nothing once it is ending."""
+        if stream.stop is None and stream.task is not None:
+            stream.stop = ending
+            stream.task.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new streams, let running ones finish for ``seconds``, then end them."""
+        self.draining = True
+        await self._wait(seconds)
+        for stream in list(self._running.values()):
+            self.cancel(stream, Ending.failed(ServerError("server_draining")))
+        await self._wait(_SEAL_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        tasks = [stream.task for stream in self._running.values() if stream.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    async def _settle(self, stream: Stream) -> None:
+        assert stream.usage is not None
+        used = stream.usage.prompt_tokens + stream.usage.completion_tokens
+        self._limits.settle_tokens(stream.tenant, used)
+
+    def _finished(self, stream: Stream) -> None:
+        self._running.pop(stream.id, None)
+        self._limits.release_stream(stream.tenant)
+        if stream.detach_timer is not None:
+            stream.detach_timer.cancel()
+        ending, usage = stream.ending, stream.usage
+        assert ending is not None
+        assert usage is not None
+        log.info(
+            "stream.end",
+            stream=stream.id,
+            tenant=stream.tenant,
+            provider=stream.composer.provider,
+            model=stream.composer.model,
+            finish_reason=ending.reason.value,
+            error=ending.error.code if ending.error else None,
+            reason=ending.error.reason if ending.error else None,
+            events=stream.head,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            estimated=stream.estimated,
+            seconds=round((stream.finished_at or 0) - stream.created_at, 3),
+        )
+
+
+_SEAL_SECONDS = 5.0
+"""What ending the remaining streams may take: appending a few events each."""
