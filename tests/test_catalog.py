@@ -94,8 +94,8 @@ def test_the_implicit_tenant_does_not_stop_a_newcomer(tmp_path: Path) -> None:
     tenants = catalog(tmp_path).tenants
     assert list(tenants) == [1]
     assert tenants[1].limits.model_dump() == {
-        "requests_per_minute": 600,
-        "concurrent_streams": 1000,
+        "requests_per_minute": 60_000,
+        "concurrent_streams": None,
         "tokens_per_day": None,
         "prompt_chars": 2000,
         "history_messages": 20,

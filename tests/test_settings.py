@@ -30,7 +30,7 @@ def refusal(folder: Path, toml: str) -> str:
 def test_limits_that_a_tenant_omits_are_the_documented_ones(folder: Path) -> None:
     limits = load(folder, "[tenants.7]").tenants[7].limits
     assert limits.model_dump() == {
-        "requests_per_minute": None,
+        "requests_per_minute": 60_000,
         "concurrent_streams": None,
         "tokens_per_day": None,
         "prompt_chars": 2000,

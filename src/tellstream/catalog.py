@@ -20,7 +20,6 @@ from tellstream.providers.hosts import GENERIC, HOSTS, Dialect, Host, host_for
 from tellstream.settings import (
     Problem,
     Settings,
-    TenantLimits,
     TenantSettings,
     matching,
     target_problems,
@@ -29,13 +28,8 @@ from tellstream.settings import (
 
 SIMULATOR: Final = "simulator"
 
-# The only tenant of a server without [tenants]: generous, so that a newcomer is not stopped, but
-# not unlimited, so that a loop gone wild is.
-IMPLICIT_TENANTS: Final[Mapping[int, TenantSettings]] = {
-    1: TenantSettings(
-        name="Default", limits=TenantLimits(requests_per_minute=600, concurrent_streams=1000)
-    )
-}
+IMPLICIT_TENANTS: Final[Mapping[int, TenantSettings]] = {1: TenantSettings(name="Default")}
+"""The only tenant of a server without [tenants]."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,12 +97,23 @@ _KUBERNETES: Final = re.compile(
 )
 
 
+def foreign_variables(environ: Mapping[str, str]) -> list[str]:
+    """Name the variables that have our prefix but are not taken for ours."""
+    return sorted(
+        name
+        for name, value in environ.items()
+        if name.startswith(ENV_PREFIX) and "__" not in name and _is_foreign(name, value)
+    )
+
+
 def _is_foreign(name: str, value: str) -> bool:
     """Whether a variable without a table only happens to share our prefix.
 
     Others name things after us, too; but what looks like one of our keys is a misspelt one.
     """
     key = name.removeprefix(ENV_PREFIX).lower()
+    if key in Settings.model_fields:
+        return bool(_KUBERNETES.fullmatch(f"{name}={value}"))
     return bool(_KUBERNETES.fullmatch(f"{name}={value}")) or not get_close_matches(
         key, Settings.model_fields, n=1
     )

@@ -186,10 +186,15 @@ class ModelSettings(_Table):
     targets: Annotated[tuple[_Target, ...], _ARRAY, _NOT_EMPTY]
 
 
+DEFAULT_REQUESTS_PER_MINUTE: Final = 60_000
+"""A thousand a second: stops a loop gone wild, nobody else. A number, because every stream says its
+limit in the X-RateLimit headers."""
+
+
 class TenantLimits(_Table):
     """What a tenant may use; None is no limit."""
 
-    requests_per_minute: int | None = Field(default=None, ge=1, le=10_000_000)
+    requests_per_minute: int = Field(default=DEFAULT_REQUESTS_PER_MINUTE, ge=1, le=10_000_000)
     concurrent_streams: int | None = Field(default=None, ge=1, le=1_000_000)
     tokens_per_day: int | None = Field(default=None, ge=1, le=2**53)
     prompt_chars: int = Field(default=2000, ge=1, le=1_000_000)

@@ -1,8 +1,8 @@
 import pytest
 
 from tellstream.auth.bearer import bearer_token, challenge
-from tellstream.auth.principals import InsufficientScopeError
 from tellstream.core.errors import ChatError, RequestError, ServerError
+from tellstream.core.principals import InsufficientScopeError
 
 URL = "https://chat.example/.well-known/oauth-protected-resource"
 

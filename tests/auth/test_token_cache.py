@@ -1,7 +1,7 @@
 import pytest
 
-from tellstream.auth.principals import Principal
 from tellstream.auth.token_cache import MAX_ENTRIES, TokenCache
+from tellstream.core.principals import Principal
 
 PRINCIPAL = Principal(frozenset({1}), "s", "c", frozenset(), 2_000_000_000, "j")
 

@@ -17,10 +17,10 @@ from joserfc.jws import JWSRegistry
 
 from tellstream.auth.issuers import Issuer, KeySource, embedded_issuer
 from tellstream.auth.keys import SigningKeys
-from tellstream.auth.principals import Principal
 from tellstream.auth.signatures import UnknownKeyError
 from tellstream.auth.tokens import TokenVerifier, sign_token
 from tellstream.core.errors import RequestError, ServerError
+from tellstream.core.principals import Principal
 
 NOW = 1_800_000_000
 HERE = "http://127.0.0.1:8000"

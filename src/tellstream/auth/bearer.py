@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
-from tellstream.auth.principals import InsufficientScopeError
 from tellstream.core.errors import ChatError, RequestError
+from tellstream.core.principals import InsufficientScopeError
 
 REALM: Final = "tellstream"
 

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tellstream.auth.principals import SCOPES
 from tellstream.auth.private_files import PrivateFileError, locked, read_private, replace_private
 from tellstream.auth.tenants import MAX_TENANT
+from tellstream.core.principals import SCOPES
 
 FILE_NAME: Final = "oauth_clients.json"
 MAX_NAME_CHARS: Final = 100

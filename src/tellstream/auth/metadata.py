@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from tellstream.auth.principals import SCOPES
+from tellstream.core.principals import SCOPES
 
 TOKEN_PATH: Final = "/oauth/token"  # noqa: S105 - a path, not a password
 JWKS_PATH: Final = "/oauth/jwks"

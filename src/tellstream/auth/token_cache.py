@@ -6,7 +6,7 @@ It remembers what a token says, never that it is still good: expiry is checked b
 
 from typing import Final
 
-from tellstream.auth.principals import Principal
+from tellstream.core.principals import Principal
 
 # A removed key or a changed issuer row takes effect this late at most.
 MAX_AGE_SECONDS: Final = 30

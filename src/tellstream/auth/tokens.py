@@ -18,10 +18,10 @@ from tellstream.auth import signatures
 from tellstream.auth.claims import Claims
 from tellstream.auth.issuers import Issuer
 from tellstream.auth.keys import ALGORITHM, SigningKeys
-from tellstream.auth.principals import Principal
 from tellstream.auth.strict_json import parse_object
 from tellstream.auth.token_cache import TokenCache
 from tellstream.core.errors import RequestError
+from tellstream.core.principals import Principal
 
 CLOCK_SKEW_SECONDS: Final = 30  # R10: between an issuer's machine and ours
 

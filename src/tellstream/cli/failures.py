@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
+from tellstream.auth.keys import KeyFileError
 from tellstream.auth.private_files import PrivateFileError
 from tellstream.client import ApiError
 from tellstream.config import ConfigError
@@ -28,7 +29,7 @@ def one_line_errors(command: Callable[_P, _R]) -> Callable[_P, _R]:
     def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return command(*args, **kwargs)
-        except (CliError, ConfigError, PrivateFileError, ApiError) as error:
+        except (CliError, ConfigError, KeyFileError, PrivateFileError, ApiError) as error:
             for line in str(error).splitlines():
                 print(f"tellstream: {line}", file=sys.stderr)  # noqa: T201 - this is the output
             sys.exit(EXIT_FAILURE)

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 import typer
 
 from tellstream import __version__
-from tellstream.auth.principals import SCOPES
 from tellstream.cli import admin, chatting, demo, serving, tokens
 from tellstream.cli.failures import one_line_errors
+from tellstream.core.principals import SCOPES
 from tellstream.providers.simulator import ALIASES, SCRIPT_KEYS, serve_forever
 
 DEFAULT_SCOPE: Final = "chat usage"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tellstream import __version__
 from tellstream.catalog import SIMULATOR, Catalog
 from tellstream.cli.failures import CliError
-from tellstream.config import load_settings
+from tellstream.config import foreign_variables, load_settings
 from tellstream.server.app import build, build_offer, check_available
 from tellstream.server.run import bind, run
 from tellstream.settings import Settings
@@ -60,6 +60,9 @@ def banner(
         )
     if settings.eventlog.url != "memory":
         lines.append("Event log: in memory; streams do not survive a restart in this version.")
+    ignored = foreign_variables(os.environ)
+    if ignored:
+        lines.append(f"Ignored, because they are no keys of ours: {', '.join(ignored)}")
     lines += ["Try it:", f"  {curl_line(url, tenant, settings, config)}"]
     return "\n".join(lines)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from tellstream.auth.issuers import embedded_issuer
 from tellstream.auth.keys import SigningKeys
 from tellstream.auth.metadata import issuer_identifier
-from tellstream.auth.principals import SCOPES
 from tellstream.auth.tokens import sign_token
 from tellstream.cli.failures import CliError
 from tellstream.config import load_settings
+from tellstream.core.principals import SCOPES
 from tellstream.settings import Settings
 
 CLIENT = "tellstream-cli"

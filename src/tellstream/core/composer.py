@@ -232,7 +232,9 @@ class Composer:
         self._step()
         self._tools_seen = True
         tool = self._tools.setdefault(part.key, _Tool())
-        tool.tool_id, tool.name, tool.arguments = part.tool_id, part.name, part.arguments
+        tool.tool_id = tool.tool_id or part.tool_id  # fragments were told under it
+        tool.name = tool.name or part.name
+        tool.arguments = part.arguments
         self.output_characters += len(lenient_json.dumps(part.arguments))
 
     def _cited(self, part: pt.Cited) -> None:

@@ -6,9 +6,13 @@ replaces what cannot be text by U+FFFD instead of losing the line.
 """
 
 import json
-from typing import Any, Never
+from typing import Any, Final, Never
 
 import msgspec
+
+MAX_DEPTH: Final = 200
+"""Levels of nesting. Whoever writes the value again stands deeper in the stack than who read it, so
+the interpreter's limit alone would let values in that cannot be written."""
 
 
 def loads(data: bytes | str) -> Any:
@@ -18,19 +22,46 @@ def loads(data: bytes | str) -> Any:
         ValueError: it is not JSON (NaN and Infinity are not), or nested too deeply.
     """
     try:
-        return msgspec.json.decode(data)
+        value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        pass
-    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+        value = _loads(data.decode("utf-8", "replace") if isinstance(data, bytes) else data)
+    # Each level takes two brackets; most lines are too short to be asked.
+    if len(data) > 2 * MAX_DEPTH and _brackets(data) > MAX_DEPTH and _too_deep(value):
+        raise ValueError("JSON is nested too deeply")
+    return value
+
+
+def dumps(value: Any) -> str:
+    """Encode ``value`` without spaces, non-ASCII characters as they are."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _loads(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("JSON is nested too deeply") from error
 
 
-def dumps(value: Any) -> str:
-    """Encode ``value`` without spaces, non-ASCII characters as they are."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+def _brackets(data: bytes | str) -> int:
+    """An upper bound of the depth, cheap to know."""
+    if isinstance(data, bytes):
+        return data.count(b"[") + data.count(b"{")
+    return data.count("[") + data.count("{")
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _refuse(constant: str) -> Never:

@@ -22,7 +22,15 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class SseError(ValueError):
-    """The bytes exceed a size cap."""
+    """The bytes exceed a size cap.
+
+    Attributes:
+        events: what the same call had decoded before.
+    """
+
+    def __init__(self, message: str, events: "list[ServerSentEvent]") -> None:
+        super().__init__(message)
+        self.events = events
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
@@ -101,17 +109,15 @@ class SseDecoder:
         if not chunk:
             return []
         if b"\n" not in chunk:
-            self._hold(chunk)
-            return []
+            return self._hold(chunk, [])
         lines = chunk.split(b"\n")
         if self._pending:
             lines[0] = b"".join(self._pending) + lines[0]
             self._pending = []
+            self._pending_size = 0
         rest = lines.pop()
-        self._pending_size = 0
-        if rest:
-            self._hold(rest)
-        return self._lines(lines)
+        events = self._lines(lines)
+        return self._hold(rest, events) if rest else events
 
     def _lines(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
@@ -120,20 +126,27 @@ class SseDecoder:
                 if self._data:
                     events.append(self._dispatch())
                 self._event = b""
+            elif len(line) > self._max:
+                raise SseError("one line exceeds the size cap", events)
             elif line.startswith(b"data:"):
-                value = line[6:] if line[5:6] == b" " else line[5:]
-                self._size += len(value)
-                if self._size > self._max:
-                    raise SseError("one event exceeds the size cap")
-                self._data.append(value)
+                self._append(line[6:] if line[5:6] == b" " else line[5:], events)
             elif line[0] != _COLON:  # a colon first is a comment
                 name, _, value = line.partition(b":")
                 value = value.removeprefix(b" ")
                 if name in self._bare:
                     events.append(ServerSentEvent(name.decode(), value, self._id))
+                elif name == b"data":  # the line without a colon
+                    self._append(value, events)
                 else:
                     self._field(name, value)
         return events
+
+    def _append(self, value: bytes, events: list[ServerSentEvent]) -> None:
+        """Add a line of data; the LF that will join it to the one before counts too."""
+        self._size += len(value) + bool(self._data)
+        if self._size > self._max:
+            raise SseError("one event exceeds the size cap", events)
+        self._data.append(value)
 
     def _dispatch(self) -> ServerSentEvent:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
@@ -146,8 +159,6 @@ class SseDecoder:
         match name:
             case b"event":
                 self._event = value
-            case b"data":  # the line without a colon
-                self._data.append(value)
             case b"id":
                 if b"\0" not in value:
                     self._id = value.decode("utf-8", "replace")
@@ -157,12 +168,13 @@ class SseDecoder:
             case _:
                 pass  # other fields are ignored
 
-    def _hold(self, piece: bytes) -> None:
-        """Keep the beginning of a line."""
+    def _hold(self, piece: bytes, events: list[ServerSentEvent]) -> list[ServerSentEvent]:
+        """Keep the beginning of a line; returns ``events``."""
         self._pending.append(piece)
         self._pending_size += len(piece)
         if self._pending_size > self._max:
-            raise SseError("one line exceeds the size cap")
+            raise SseError("one line exceeds the size cap", events)
+        return events
 
     def _without_bom(self, chunk: bytes) -> bytes:
         """Drop a BOM from the first bytes; hold them back while they may still become one."""

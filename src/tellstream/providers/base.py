@@ -5,7 +5,7 @@ Dialects are sans-IO: no socket, no clock, no sleep, no retry. ``http.py`` does 
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ from tellstream.core.parts import Part
 from tellstream.providers.hosts import Host
 
 _T = TypeVar("_T")
+
+_MAX_COUNT: Final = 2**53
+"""Tokens; what every store, and every reader of JSON, holds exactly."""
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -68,8 +71,7 @@ class Decoder(Protocol):
     def feed(self, chunk: bytes) -> list[Part]:
         """Decode the next bytes; any split of the same bytes gives the same parts.
 
-        Raises:
-            ProviderError: ``provider_protocol``, the bytes exceed a size cap.
+        Never raises: bytes that exceed a size cap or make no sense become a ``Failed`` part.
         """
 
     def eof(self) -> list[Part]:
@@ -140,7 +142,7 @@ def field(value: Any, name: str, kind: type[_T]) -> _T | None:
     """
     if isinstance(value, dict):
         member = value.get(name)
-        if isinstance(member, kind):
+        if isinstance(member, kind) and not (kind is int and isinstance(member, bool)):
             return member
     return None
 
@@ -151,9 +153,9 @@ def items(value: Any, name: str) -> list[Any]:
 
 
 def count(value: Any, name: str) -> int | None:
-    """Read a token count: a non-negative whole number; None if it is anything else."""
+    """Read a token count: a whole number from 0 to 2^53; None if it is anything else."""
     number = field(value, name, int)
     if number is None:
         real = field(value, name, float)
         number = int(real) if real is not None and real.is_integer() else None
-    return None if number is None or isinstance(number, bool) or number < 0 else number
+    return number if number is not None and 0 <= number <= _MAX_COUNT else None

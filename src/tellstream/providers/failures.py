@@ -5,7 +5,6 @@ for a rate and for an empty account), so their own codes and words decide before
 The words are matched here, once for all dialects, and never shown: provider text can name accounts.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -86,6 +85,7 @@ _STATUS_CODES: Final[dict[int, str]] = {
     498: "provider_unavailable",  # Groq: flex capacity exceeded
 }
 _ERROR_STATUSES: Final = range(400, 600)
+_NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]*)?")
 _MAX_REASON: Final = 500
 """Characters of provider text kept for the log."""
 _MAX_RETRY_AFTER: Final = 24 * 3600.0
@@ -118,12 +118,12 @@ def http_failure(
 def stream_failure(payload: Any) -> ProviderError:
     """Say what an error inside a stream means; ``payload`` is what the provider sent, decoded."""
     words = _words(payload)
-    error = payload.get("error", payload) if isinstance(payload, dict) else payload
     status = next(
         (
             value
+            for holder in (field(payload, "error", dict), payload)
             for name in ("status_code", "code", "status")
-            if (value := _status(field(error, name, object))) is not None
+            if (value := _status(field(holder, name, object))) is not None
         ),
         None,
     )
@@ -132,21 +132,21 @@ def stream_failure(payload: Any) -> ProviderError:
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Read how long a provider asks us to wait, in seconds (RFC 9110 section 10.2.3)."""
-    milliseconds = headers.get("retry-after-ms", "")
+    milliseconds = _seconds(headers.get("retry-after-ms", ""))
     value = headers.get("retry-after", "")
-    try:
-        if milliseconds:
-            seconds = float(milliseconds) / 1000
-        elif value.strip().replace(".", "", 1).isdigit():
-            seconds = float(value)
-        elif value:
+    seconds = _seconds(value) if milliseconds is None else milliseconds / 1000
+    if seconds is None:
+        try:
             date = parsedate_to_datetime(value)
             seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-        else:
+        except (ValueError, OverflowError):
             return None
-    except (ValueError, OverflowError):
-        return None
-    return None if math.isnan(seconds) else min(max(seconds, 0.0), _MAX_RETRY_AFTER)
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
+
+
+def _seconds(value: str) -> float | None:
+    """Read a decimal number without sign or exponent; None if it is anything else."""
+    return float(value) if _NUMBER.fullmatch(value.strip()) else None
 
 
 def _code(status: int | None, words: str) -> str:
@@ -167,7 +167,7 @@ def _code(status: int | None, words: str) -> str:
 
 def _status(value: object) -> int | None:
     """Read an HTTP status out of a member that may hold one."""
-    if isinstance(value, str) and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:4])
     if isinstance(value, int) and value in _ERROR_STATUSES:
         return value
@@ -178,6 +178,8 @@ def _words(payload: Any) -> str:
     """Collect the texts that say what is wrong, wherever a provider puts them."""
     if isinstance(payload, str):
         return payload
+    if isinstance(payload, list) and payload:
+        payload = payload[0]  # Gemini wraps errors in an array
     found: list[str] = []
     for holder in (payload, field(payload, "error", dict)):
         for name in ("code", "type", "status", "error", "message", "detail", "error_code"):

@@ -80,16 +80,17 @@ class OpenAIChatDecoder:
         self._model_said = False
         self._sources: list[Any] = []  # the last top-level list of cited URLs
         self._search_results: list[Any] = []
+        self._call_keys: dict[str | int, str | int] = {}  # index or position -> the call open there
+        self._call_ids: dict[str | int, str] = {}
         self._parts: list[pt.Part] = []
 
     def feed(self, chunk: bytes) -> list[pt.Part]:
-        """Decode the next bytes of the body.
-
-        Raises:
-            ProviderError: ``provider_protocol``, a size cap is exceeded.
-        """
+        """Decode the next bytes of the body."""
         for event in self._body.feed(chunk):
             self._event(event)
+        if self._body.overflow is not None:
+            self._settle()
+            self._parts.append(pt.Failed(self._body.overflow))
         return self._take()
 
     def eof(self) -> list[pt.Part]:
@@ -128,11 +129,12 @@ class OpenAIChatDecoder:
         self._sources = items(payload, "citations") or self._sources
         self._search_results = items(payload, "search_results") or self._search_results
         self._usage(payload)
-        groq = field(payload, "x_groq", dict)
-        error = payload.get("error") or (groq and groq.get("error"))
-        if error:
-            self._settle()
-            self._parts.append(pt.Failed(stream_failure({"error": error})))
+        groq = field(payload, "x_groq", dict) or {}
+        for holder in (payload, groq):
+            if holder.get("error") or holder.get("object") == "error":  # the latter is Mistral's
+                self._settle()
+                self._parts.append(pt.Failed(stream_failure(holder)))
+                return
 
     def _usage(self, payload: dict[str, Any]) -> None:
         """Read usage wherever hosts put it: on the chunk, for Groq, on the choice (Moonshot)."""
@@ -197,7 +199,7 @@ class OpenAIChatDecoder:
                 self._parts += [
                     pt.Cited(Citation("document", reference))
                     for reference in items(item, "reference_ids")
-                    if isinstance(reference, (int, str))
+                    if isinstance(reference, (int, str)) and not isinstance(reference, bool)
                 ]
             elif text:
                 self._parts += [*self._inline.flush(), pt.Text(text)]
@@ -205,9 +207,8 @@ class OpenAIChatDecoder:
     def _tool_call(self, call: Any, position: int) -> None:
         function = field(call, "function", dict) or {}
         tool_id = field(call, "id", str) or ""
-        index = field(call, "index", object)
-        key = index if isinstance(index, (int, str)) else tool_id or position
         name = field(function, "name", str) or ""
+        key = self._call_key(call, tool_id, name, position)
         self._parts += self._inline.flush()
         arguments = function.get("arguments")
         if isinstance(arguments, dict):
@@ -215,6 +216,23 @@ class OpenAIChatDecoder:
         else:
             text = arguments if isinstance(arguments, str) else ""
             self._parts.append(pt.ToolFragment(key, tool_id, name, text))
+
+    def _call_key(self, call: Any, tool_id: str, name: str, position: int) -> str | int:
+        """Say which call a piece belongs to: by its index, else its id, else its position.
+
+        Without an index only the first piece may carry the id; and some hosts give all calls the
+        index 0, so that another id with a name begins another call.
+        """
+        index = field(call, "index", object)
+        if not isinstance(index, (int, str)):
+            if tool_id:
+                self._call_keys[position] = tool_id
+            return self._call_keys.get(position, position)
+        key = self._call_keys.get(index, index)
+        if name and tool_id and self._call_ids.setdefault(key, tool_id) != tool_id:
+            key = self._call_keys[index] = f"{index}/{tool_id}"
+            self._call_ids[key] = tool_id
+        return key
 
     def _executed_tool(self, tool: Any, position: int) -> None:
         """Groq's compound models: a tool that ran there; with output once it is complete."""

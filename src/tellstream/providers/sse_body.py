@@ -12,6 +12,7 @@ from tellstream.core.sse import ServerSentEvent, SseDecoder, SseError
 from tellstream.providers.failures import stream_failure
 
 _FOREIGN: Final = b"<{["
+_INVISIBLE: Final = b"\xef\xbb\xbf \t\r\n"
 _BARE: Final = frozenset({b"error"})
 _MAX_FOREIGN_BYTES: Final = 64 * 1024
 """Of a body that is not SSE; enough for any error document."""
@@ -21,23 +22,25 @@ class SseBody:
     """Decodes a body into events, or finds out that it is something else.
 
     A bare ``error: …`` line counts as an event named ``error`` (GPUStack writes such lines).
+
+    Attributes:
+        overflow: set once the bytes exceed a size cap.
     """
 
-    __slots__ = ("_decoder", "_foreign", "_sniffed")
+    __slots__ = ("_decoder", "_foreign", "_sniffed", "overflow")
 
     def __init__(self) -> None:
         self._decoder = SseDecoder(bare=_BARE)
         self._sniffed = False
         self._foreign: bytes | None = None
+        self.overflow: ProviderError | None = None
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Decode the next bytes.
-
-        Raises:
-            ProviderError: ``provider_protocol``, a size cap is exceeded.
-        """
+        """Decode the next bytes; nothing comes after ``overflow`` is set."""
+        if self.overflow is not None:
+            return []
         if not self._sniffed:
-            visible = chunk.lstrip(b"\xef\xbb\xbf \t\r\n")
+            visible = chunk.lstrip(_INVISIBLE)
             if visible:
                 self._sniffed = True
                 if visible[0] in _FOREIGN:
@@ -48,14 +51,15 @@ class SseBody:
         try:
             return self._decoder.feed(chunk)
         except SseError as error:
-            raise ProviderError("provider_protocol", reason=str(error)) from error
+            self.overflow = ProviderError("provider_protocol", reason=str(error))
+            return error.events
 
     def failure(self) -> ProviderError | None:
         """Say what a body that was not SSE means, at its end; None if it was SSE."""
         if self._foreign is None:
             return None
         try:
-            payload = lenient_json.loads(self._foreign)
+            payload = lenient_json.loads(self._foreign.lstrip(_INVISIBLE))
         except ValueError:
             return ProviderError("provider_protocol", reason="the body is not an event stream")
         if isinstance(payload, list) and payload:

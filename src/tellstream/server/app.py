@@ -26,7 +26,7 @@ from tellstream.providers.base import Dialect, Endpoint
 from tellstream.providers.http import Timeouts, Upstream
 from tellstream.providers.simulator import ALIASES, Simulator
 from tellstream.server.application import Application
-from tellstream.server.services import Services
+from tellstream.server.services import Services, Tenant
 from tellstream.settings import Settings
 from tellstream.streams.service import StreamPolicy, StreamService
 from tellstream.streams.target import Target
@@ -35,7 +35,7 @@ log = structlog.get_logger("tellstream.server")
 
 DIALECTS: Final = {"openai-chat": "tellstream.providers.openai_chat:OpenAIChat"}
 """Where each dialect lives; imported when a provider speaks it."""
-SWEEP_SECONDS: Final = 5.0
+SWEEP_SECONDS: Final = 1.0
 """Between two cleanings of the in-memory log."""
 
 
@@ -86,8 +86,7 @@ def build(settings: Settings, catalog: Catalog) -> Application:
         offer = await _with_simulator(catalog, stack)
         return Services(
             settings=settings,
-            catalog=offer,
-            targets=_targets(offer),
+            tenants=_tenants(offer),
             streams=streams,
             limits=limits,
             verifier=TokenVerifier([issuer] if settings.auth.embedded else []),
@@ -123,6 +122,15 @@ async def _with_simulator(catalog: Catalog, stack: AsyncExitStack) -> Catalog:
         return catalog
     simulator = await stack.enter_async_context(Simulator())
     return catalog.with_base_url(SIMULATOR, f"{simulator.url}/v1")
+
+
+def _tenants(catalog: Catalog) -> dict[int, Tenant]:
+    targets = _targets(catalog)
+    tenants = {}
+    for number, settings in catalog.tenants.items():
+        names = (catalog.default_model(number), *catalog.models_for(number))
+        tenants[number] = Tenant(settings, {name: targets[name] for name in names})
+    return tenants
 
 
 def _targets(catalog: Catalog) -> dict[str, tuple[Target, ...]]:

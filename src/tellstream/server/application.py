@@ -7,7 +7,7 @@ rest is the handler's.
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import structlog
@@ -27,19 +27,57 @@ log = structlog.get_logger("tellstream.http")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-def route_table(routes: tuple[Route, ...]) -> Mapping[str, Mapping[str, Route]]:
-    """Index routes: path to method to route. GET answers HEAD too."""
-    table: dict[str, dict[str, Route]] = {}
-    for route in routes:
-        for path in (route.path, *route.aliases):
-            methods = table.setdefault(path, {})
-            methods[route.method] = route
-            if route.method == "GET":
-                methods["HEAD"] = route
-    return table
+class RouteTable:
+    """Finds the route of a request: exact paths at once, paths with ``{name}`` by segments."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._patterns: dict[tuple[str, ...], dict[str, Route]] = {}
+        for route in routes:
+            for path in (route.path, *route.aliases):
+                if "{" in path:
+                    methods = self._patterns.setdefault(tuple(path.split("/")), {})
+                else:
+                    methods = self._exact.setdefault(path, {})
+                methods[route.method] = route
+                if route.method == "GET":
+                    methods["HEAD"] = route
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """Find the route and the values of its parameters.
+
+        Raises:
+            RequestError: ``not_found`` or ``method_not_allowed``.
+        """
+        values: dict[str, str] = {}
+        methods = self._exact.get(path)
+        if methods is None:
+            methods, values = self._match(tuple(path.split("/")))
+        route = methods.get(method)
+        if route is None:
+            raise MethodNotAllowedError(", ".join(sorted(methods)))
+        return route, values
+
+    def _match(self, segments: tuple[str, ...]) -> tuple[dict[str, Route], dict[str, str]]:
+        for pattern, methods in self._patterns.items():
+            if len(pattern) == len(segments) and all(
+                expected == given or (expected.startswith("{") and given)
+                for expected, given in zip(pattern, segments, strict=True)
+            ):
+                pairs = zip(pattern, segments, strict=True)
+                return methods, {name[1:-1]: v for name, v in pairs if name.startswith("{")}
+        raise RequestError("not_found")
 
 
-_TABLE: Final = route_table(ROUTES)
+class MethodNotAllowedError(RequestError):
+    """405, with the methods that are allowed."""
+
+    def __init__(self, allow: str) -> None:
+        super().__init__("method_not_allowed")
+        self.allow = allow
+
+
+_TABLE: Final = RouteTable(ROUTES)
 
 
 class Application:
@@ -76,7 +114,7 @@ class Application:
         assert services is not None, "the lifespan protocol has not run"
         call = Call(scope, receive, send, _request_id(scope))
         try:
-            route = _route(scope)
+            route, call.path_values = _TABLE.find(scope["method"], scope["path"])
             check_declared_size(call.headers)
             if route.path not in PUBLIC:
                 call.ctx = authenticate(services, call, route.scope or "")
@@ -101,7 +139,7 @@ class Application:
         if call.status is not None:
             raise error  # the head is out: the server must cut the connection
         headers = error_headers(error, services.resource_metadata_url)
-        if isinstance(error, _MethodError):
+        if isinstance(error, MethodNotAllowedError):
             headers["Allow"] = error.allow
         await call.json(error_body(error), headers, error.status)
 
@@ -118,23 +156,7 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-class _MethodError(RequestError):
-    def __init__(self, allow: str) -> None:
-        super().__init__("method_not_allowed")
-        self.allow = allow
-
-
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-
-
-def _route(scope: Scope) -> Route:
-    methods = _TABLE.get(scope["path"])
-    if methods is None:
-        raise RequestError("not_found")
-    route = methods.get(scope["method"])
-    if route is None:
-        raise _MethodError(", ".join(sorted(methods)))
-    return route
 
 
 def _request_id(scope: Scope) -> str:

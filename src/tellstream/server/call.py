@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tellstream.auth.principals import Ctx
+from tellstream.core.principals import Ctx
 from tellstream.server.asgi import NO_STORE, RawHeaders, Receive, Scope, Send, encode, raw_headers
 
 
@@ -15,6 +15,7 @@ class Call:
         send: ASGI, for the body; the head goes through ``head``.
         request_id: of this request, echoed in the response.
         headers: raw request headers, names in lower case.
+        path_values: what stands for the ``{names}`` of the route's path.
         status: of the response, once its head is out; else None.
         response_headers: sent with whatever answer is given.
     """
@@ -22,6 +23,7 @@ class Call:
     __slots__ = (
         "_ctx",
         "headers",
+        "path_values",
         "receive",
         "request_id",
         "response_headers",
@@ -37,6 +39,7 @@ class Call:
         self.request_id = request_id
         self.headers: RawHeaders = scope["headers"]
         self.response_headers = {"X-Request-Id": request_id, "X-Content-Type-Options": "nosniff"}
+        self.path_values: dict[str, str] = {}
         self.status: int | None = None
         self._ctx: Ctx | None = None
 

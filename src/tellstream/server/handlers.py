@@ -57,12 +57,23 @@ async def chat(services: Services, call: Call) -> None:
     await call.json({"data": _answer(stream, transcript)})
 
 
+async def stream_state(services: Services, call: Call) -> None:
+    """Tell the state of a stream."""
+    await call.json({"data": services.streams.find(call.ctx, call.path_values["id"])})
+
+
+async def stream_cancel(services: Services, call: Call) -> None:
+    """Cancel a stream; once it has ended this changes nothing."""
+    services.streams.cancel_by_id(call.ctx, call.path_values["id"])
+    state = services.streams.find(call.ctx, call.path_values["id"])
+    await call.json({"data": state}, status=202)
+
+
 async def models(services: Services, call: Call) -> None:
     """List the models of the tenant, its default first."""
-    tenant = call.ctx.tenant
-    default = services.catalog.default_model(tenant)
-    names = [default, *(m for m in services.catalog.models_for(tenant) if m != default)]
-    await call.json({"data": [{"id": name, "default": name == default} for name in names]})
+    tenant = services.tenants[call.ctx.tenant]
+    default = tenant.default_model
+    await call.json({"data": [{"id": m, "default": m == default} for m in tenant.models]})
 
 
 async def oauth_token(services: Services, call: Call) -> None:
@@ -127,27 +138,21 @@ async def docs_style(_services: Services, call: Call) -> None:
 async def _start(services: Services, call: Call) -> Stream:
     """Admit a chat request and start its stream (the check order of the HTTP surface)."""
     ctx = call.ctx
-    tenant = services.catalog.tenants[ctx.tenant]
-    limits = tenant.limits
+    tenant = services.tenants[ctx.tenant]
+    limits = tenant.settings.limits
     call.response_headers |= services.limits.take_request(ctx.tenant, limits.requests_per_minute)
     check_json(call.headers)
     chat_request = native.parse(
         await read_body(call.receive),
         prompt_chars=limits.prompt_chars,
         history_messages=limits.history_messages,
-        system=tenant.system,
+        system=tenant.settings.system,
     )
-    model = chat_request.model or services.catalog.default_model(ctx.tenant)
-    if model not in services.catalog.models_for(ctx.tenant):
+    targets = tenant.models.get(chat_request.model or tenant.default_model)
+    if targets is None:
         raise RequestError("validation_error", details=(("model", "is not one of your models"),))
     services.limits.check_tokens(ctx.tenant, limits.tokens_per_day)
-    stream = await services.streams.start(
-        ctx.tenant,
-        ctx.subject,
-        chat_request,
-        services.targets[model],
-        limits.concurrent_streams,
-    )
+    stream = await services.streams.start(ctx, chat_request, targets, limits.concurrent_streams)
     call.response_headers["X-Stream-Id"] = stream.id
     return stream
 

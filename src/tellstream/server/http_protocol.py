@@ -11,6 +11,10 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tellstream.core.errors import RequestError
+from tellstream.server.asgi import encode
+from tellstream.server.errors import error_body
+
 HEAD_SECONDS: Final = 10.0
 """From the first byte allowed to the end of the request head."""
 MAX_HEAD_BYTES: Final = 32 * 1024
@@ -18,15 +22,20 @@ MAX_HEAD_BYTES: Final = 32 * 1024
 WRITE_SECONDS: Final = 30.0
 """For which a client may refuse to read before its connection is closed."""
 
-_TIMEOUT: Final = (
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\n"
-    b"content-length: 75\r\n\r\n"
-    b'{"error":"request_timeout","message":"The request did not arrive in time."}'
+
+def _refusal(status: bytes, body: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 %b\r\nconnection: close\r\ncache-control: no-store\r\n"
+        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+    ) % (status, len(body), body)
+
+
+_TIMEOUT: Final = _refusal(
+    b"408 Request Timeout", encode(error_body(RequestError("request_timeout")))
 )
-_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
-    b"content-type: application/json\r\ncontent-length: 69\r\n\r\n"
-    b'{"error":"payload_too_large","message":"The request head is too big."}'
+_TOO_LARGE: Final = _refusal(
+    b"431 Request Header Fields Too Large",
+    encode(error_body(RequestError("payload_too_large", "The request head is too large."))),
 )
 
 

@@ -6,11 +6,28 @@ from dataclasses import dataclass, field
 
 from tellstream.auth.token_endpoint import TokenContext
 from tellstream.auth.tokens import TokenVerifier
-from tellstream.catalog import Catalog
 from tellstream.limits.base import Limits
-from tellstream.settings import Settings
+from tellstream.settings import Settings, TenantSettings
 from tellstream.streams.service import StreamService
 from tellstream.streams.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant as requests need it, worked out once.
+
+    Attributes:
+        settings: its configuration.
+        models: what it may use, its default first.
+    """
+
+    settings: TenantSettings
+    models: dict[str, tuple[Target, ...]]
+
+    @property
+    def default_model(self) -> str:
+        """The model of requests that name none."""
+        return next(iter(self.models))
 
 
 @dataclass(slots=True)
@@ -19,15 +36,14 @@ class Services:
 
     Attributes:
         public_url: issuer, resource and base of all metadata.
-        targets: for each model of the catalog, what can answer, in order.
+        tenants: by number.
         token_context: the embedded authorization server, or None if it is off.
         resource_metadata_url: named in challenges.
         clock: Unix seconds.
     """
 
     settings: Settings
-    catalog: Catalog
-    targets: dict[str, tuple[Target, ...]]
+    tenants: dict[int, Tenant]
     streams: StreamService
     limits: Limits
     verifier: TokenVerifier

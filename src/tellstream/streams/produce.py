@@ -19,7 +19,7 @@ from tellstream.core.frames import encode_frames
 from tellstream.eventlog.base import MAX_STREAM_BYTES, MAX_STREAM_EVENTS, EventLog
 from tellstream.providers.base import Caller
 from tellstream.streams.metering import estimate
-from tellstream.streams.stream import Stream
+from tellstream.streams.stream import Attempt, Stream
 from tellstream.streams.target import Target
 
 log = structlog.get_logger("tellstream.stream")
@@ -77,20 +77,36 @@ class Producer:
         last = len(stream.targets) - 1
         for number, target in enumerate(stream.targets):
             stream.composer.target(target.endpoint.provider, target.model)
+            started = self._clock()
             try:
-                return await self._attempt(stream, target, total_at)
+                ending = await self._attempt(stream, target, total_at)
             except ProviderError as error:
-                log.warning(
-                    "stream.attempt_failed",
-                    stream=stream.id,
-                    provider=target.endpoint.provider,
-                    model=target.model,
-                    code=error.code,
-                    reason=error.reason,
-                )
+                self._record(stream, target, started, error)
                 if stream.content or number == last or error.code in _FINAL:
                     raise
+            else:
+                self._record(stream, target, started, None)
+                return ending
         raise ServerError("server_error", reason="a model without targets")
+
+    def _record(
+        self, stream: Stream, target: Target, started: float, error: ProviderError | None
+    ) -> None:
+        """Note how a call went, in the stream's state and, if it failed, in the log."""
+        name, model = target.endpoint.provider, target.model
+        milliseconds = round((self._clock() - started) * 1000)
+        code = None if error is None else error.code
+        stream.attempts.append(Attempt(name, model, code, milliseconds))
+        if error is not None:
+            log.warning(
+                "stream.attempt_failed",
+                stream=stream.id,
+                provider=name,
+                model=model,
+                code=code,
+                reason=error.reason,
+                milliseconds=milliseconds,
+            )
 
     async def _attempt(self, stream: Stream, target: Target, total_at: float) -> Ending:
         """Stream one target's answer into the log, up to but without its end."""

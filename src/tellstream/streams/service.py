@@ -6,24 +6,43 @@ stream goes on or is cancelled, as configured.
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 import structlog
 
 from tellstream.core.chat import ChatRequest
 from tellstream.core.composer import CANCELLED, Composer, Ending
-from tellstream.core.errors import ServerError
+from tellstream.core.errors import RequestError, ServerError
 from tellstream.core.ids import EventIds, stream_id
+from tellstream.core.principals import Ctx
 from tellstream.eventlog.base import EventLog, LogReader
 from tellstream.limits.base import Limits
 from tellstream.providers.base import Caller
 from tellstream.streams.produce import Producer
-from tellstream.streams.stream import Stream
+from tellstream.streams.stream import Stream, StreamState
 from tellstream.streams.target import Target
 
 log = structlog.get_logger("tellstream.stream")
+
+
+ENDED_KEPT: Final = 10_000
+"""States of ended streams that are remembered; about 500 bytes each."""
+
+
+class _Owner(NamedTuple):
+    """Whose stream it is."""
+
+    tenant: int
+    subject: str
+
+    def may(self, ctx: Ctx) -> bool:
+        """Whether the caller may know of the stream."""
+        return self.tenant == ctx.tenant and (
+            self.subject == ctx.subject or "streams:all" in ctx.scopes
+        )
 
 
 class StreamPolicy(msgspec.Struct, frozen=True):
@@ -59,6 +78,7 @@ class StreamService:
         self._clock = clock
         self._producer = Producer(event_log, upstream, clock, policy.total, self._settle)
         self._running: dict[str, Stream] = {}
+        self._ended: OrderedDict[str, tuple[_Owner, StreamState]] = OrderedDict()
         self.draining = False
 
     @property
@@ -68,8 +88,7 @@ class StreamService:
 
     async def start(
         self,
-        tenant: int,
-        subject: str,
+        ctx: Ctx,
         chat: ChatRequest,
         targets: tuple[Target, ...],
         concurrent_streams: int | None,
@@ -77,8 +96,7 @@ class StreamService:
         """Start a stream; its producer runs on its own from here.
 
         Args:
-            tenant: whose stream it is.
-            subject: who asks.
+            ctx: who asks.
             chat: what is asked.
             targets: tried in order, at least one.
             concurrent_streams: the tenant's limit, or None.
@@ -89,7 +107,7 @@ class StreamService:
         """
         if self.draining:
             raise ServerError("service_unavailable", retry_after=1)
-        self._limits.take_stream(tenant, concurrent_streams)
+        self._limits.take_stream(ctx.tenant, concurrent_streams)
         try:
             composer = Composer(
                 EventIds(secrets.randbits(80)),
@@ -98,15 +116,47 @@ class StreamService:
                 chat.metadata,
             )
             identity = stream_id(secrets.randbits(128))
-            stream = Stream(identity, tenant, subject, chat, targets, composer, self._clock())
+            stream = Stream(
+                identity, ctx.tenant, ctx.subject, chat, targets, composer, self._clock()
+            )
             await self._log.create(stream.id)
         except BaseException:
-            self._limits.release_stream(tenant)
+            self._limits.release_stream(ctx.tenant)
             raise
         stream.on_finish = self._finished
         self._running[stream.id] = stream
         stream.task = asyncio.get_running_loop().create_task(self._producer.run(stream))
         return stream
+
+    def find(self, ctx: Ctx, stream_id: str) -> StreamState:
+        """Tell the state of a stream, running or recently ended.
+
+        Raises:
+            RequestError: ``not_found``; a foreign stream is as unknown as none.
+        """
+        owner, state = self._known(stream_id)
+        if not owner.may(ctx):
+            raise RequestError("not_found")
+        return state
+
+    def cancel_by_id(self, ctx: Ctx, stream_id: str) -> None:
+        """Cancel the caller's stream; does nothing if it has ended.
+
+        Raises:
+            RequestError: ``not_found``; a foreign stream is as unknown as none.
+        """
+        self.find(ctx, stream_id)
+        stream = self._running.get(stream_id)
+        if stream is not None:
+            self.cancel(stream)
+
+    def _known(self, stream_id: str) -> tuple["_Owner", StreamState]:
+        stream = self._running.get(stream_id)
+        if stream is not None:
+            return _Owner(stream.tenant, stream.subject), stream.describe()
+        if stream_id not in self._ended:
+            raise RequestError("not_found")
+        return self._ended[stream_id]
 
     async def attach(self, stream: Stream, after: int = 0) -> LogReader:
         """Attach a reader; give it back with ``detach``."""
@@ -155,6 +205,9 @@ class StreamService:
 
     def _finished(self, stream: Stream) -> None:
         self._running.pop(stream.id, None)
+        self._ended[stream.id] = _Owner(stream.tenant, stream.subject), stream.describe()
+        if len(self._ended) > ENDED_KEPT:
+            self._ended.popitem(last=False)
         self._limits.release_stream(stream.tenant)
         if stream.detach_timer is not None:
             stream.detach_timer.cancel()

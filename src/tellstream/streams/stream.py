@@ -4,13 +4,46 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from tellstream.core.chat import ChatRequest
 from tellstream.core.composer import Composer, Ending
 from tellstream.core.errors import ChatError
-from tellstream.core.usage import Usage
+from tellstream.core.usage import FinishReason, Usage
 from tellstream.streams.target import Target
 
 State: TypeAlias = Literal["running", "finished"]
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One call of one target.
+
+    Attributes:
+        provider: the configured provider.
+        model: the provider's name of the model.
+        error: the code it failed with, or None.
+        milliseconds: how long it took.
+    """
+
+    provider: str
+    model: str
+    error: str | None
+    milliseconds: int
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    """What the API tells of a stream; times in Unix seconds."""
+
+    id: str
+    state: State
+    model: str
+    provider: str
+    created_at: int
+    finished_at: int | None
+    finish_reason: FinishReason | None
+    usage: Usage | None
+    estimated: bool
+    attempts: tuple[Attempt, ...]
 
 
 class Stream:
@@ -27,6 +60,7 @@ class Stream:
         usage: settled token counts, once it ended.
         estimated: whether ``usage`` is an estimate.
         stop: set once: the ending to use instead of what the provider would say.
+        attempts: the calls so far.
         attached: readers following now.
     """
 
@@ -55,6 +89,7 @@ class Stream:
         self.usage: Usage | None = None
         self.estimated = False
         self.stop: Ending | None = None
+        self.attempts: list[Attempt] = []
         self.attached = 0
         self.task: asyncio.Task[None] | None = None
         self.detach_timer: asyncio.TimerHandle | None = None
@@ -71,6 +106,21 @@ class Stream:
         if self.ending is None or self.content:
             return None
         return self.ending.error
+
+    def describe(self) -> StreamState:
+        """Take a snapshot for the API."""
+        return StreamState(
+            id=self.id,
+            state=self.state,
+            model=self.composer.model,
+            provider=self.composer.provider,
+            created_at=int(self.created_at),
+            finished_at=None if self.finished_at is None else int(self.finished_at),
+            finish_reason=None if self.ending is None else self.ending.reason,
+            usage=self.usage,
+            estimated=self.estimated,
+            attempts=tuple(self.attempts),
+        )
 
 
 def _nothing(_stream: Stream) -> None:

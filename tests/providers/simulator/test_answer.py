@@ -25,6 +25,7 @@ from tellstream.providers.simulator.answer import (
     split_words,
 )
 from tellstream.providers.simulator.failure import Failure
+from tellstream.providers.simulator.prose import STAMP
 from tellstream.providers.simulator.script import parse_model
 
 WEATHER = Tool(
@@ -70,6 +71,11 @@ def test_the_same_turn_gets_the_same_answer_and_a_seed_another_one() -> None:
 def test_marked_words_are_numbered() -> None:
     assert text(say("sim:mark=a,words=3")) == "a1 a2 a3"
     assert len(text(say("sim:mark=a")).split()) == 60
+
+
+def test_stamped_words_wait_for_their_time() -> None:
+    assert text(say("sim:stamp=1,words=2")) == f"{STAMP} {STAMP}"
+    assert len(text(say("sim:stamp=1")).split()) == 60
 
 
 def test_echo_and_literal_text_are_exact() -> None:

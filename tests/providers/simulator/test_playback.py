@@ -1,6 +1,7 @@
 """Steps are written when they are due, in bounded batches, and never after the end."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, cast
@@ -8,6 +9,7 @@ from typing import Any, cast
 from tellstream.providers.simulator.delivery import MAX_SECONDS, Cut, Step
 from tellstream.providers.simulator.journal import Journal, Record
 from tellstream.providers.simulator.playback import Playback
+from tellstream.providers.simulator.prose import STAMP
 from tellstream.providers.simulator.reply import Reply
 
 
@@ -51,7 +53,7 @@ class FakeLoop:
 class Stage:
     """One playback with everything around it faked."""
 
-    def __init__(self, steps: Iterator[Step], batch: int = 4) -> None:
+    def __init__(self, steps: Iterator[Step], batch: int = 4, *, stamped: bool = False) -> None:
         self.loop = FakeLoop()
         self.writes: list[tuple[float, bytes]] = []
         self.ends: list[Cut | None] = []
@@ -59,7 +61,7 @@ class Stage:
         self.playback = Playback(
             cast("asyncio.AbstractEventLoop", self.loop),
             cast("asyncio.WriteTransport", self),
-            Reply(steps, batch),
+            Reply(steps, batch, stamped=stamped),
             self.record,
             self.ends.append,
         )
@@ -83,6 +85,14 @@ def test_each_frame_is_one_write_at_its_time() -> None:
     assert stage.play() == [(0.0, b"0"), (0.01, b"1"), (0.02, b"2")]
     assert stage.ends == [None]
     assert (stage.record.frames_sent, stage.record.completion_tokens) == (3, 3)
+
+
+def test_a_stamp_is_the_time_of_its_write_and_as_long_as_the_word_for_it() -> None:
+    steps = (Step(i * 0.01, STAMP.encode(), 1, 1) for i in range(2))
+    before = time.monotonic_ns() // 1_000
+    (_, first), (_, second) = Stage(steps, stamped=True).play()
+    assert before <= int(first) <= int(second) <= time.monotonic_ns() // 1_000
+    assert len(first) == len(STAMP)
 
 
 def test_a_late_timer_moves_nothing_that_follows() -> None:

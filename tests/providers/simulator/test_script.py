@@ -91,6 +91,8 @@ def test_an_unknown_name_is_not_a_script(name: str) -> None:
         ("sim:text=a,words=1", "text"),
         ("sim:text=a,mark=b", "mark"),
         ("sim:echo=1,words=1", "echo"),
+        ("sim:stamp=1,mark=a", "stamp"),
+        ("sim:stamp=1,gzip=1", "stamp"),
         ("sim-tools:words=1", "sim-tools"),
         ("sim:text=" + "a" * 8_192, "model"),
     ],

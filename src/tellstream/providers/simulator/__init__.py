@@ -3,8 +3,8 @@
 What it says, how fast, and what goes wrong is chosen by the model name of the request (script.py).
 It is the provider of a server without configuration, of the demo, the tests and the benchmarks.
 
-Invariant: the same request gets the same bytes on the same schedule. It needs nothing from the rest
-of the project, and never calls out.
+Invariant: the same request gets the same bytes on the same schedule, except for the times that
+``stamp`` puts among them. It needs nothing from the rest of the project, and never calls out.
 
 script -> answer (pieces) -> wire (frames) -> delivery (timed steps) -> playback (a transport)
 """

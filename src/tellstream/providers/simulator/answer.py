@@ -7,7 +7,7 @@ Nothing here judges the request: the simulator answers whatever it understands.
 
 import re
 from collections.abc import Iterator
-from itertools import cycle, islice, zip_longest
+from itertools import cycle, islice, repeat, zip_longest
 from typing import Any, Final
 
 import msgspec
@@ -125,14 +125,20 @@ def _ending(script: Script, reason: str) -> Iterator[Piece]:
 def _text(script: Script, turn: Turn, *, calling: bool) -> Iterator[str]:
     if script.fault is Fault.ENDLESS:
         return _spaced(cycle(prose.words(script.seed)))
-    if script.words is not None or script.mark:
-        words = prose.numbered(script.mark) if script.mark else prose.words(script.seed)
-        return islice(_spaced(words), prose.WORDS if script.words is None else script.words)
+    if script.words is not None or script.mark or script.stamp:
+        count = prose.WORDS if script.words is None else script.words
+        return islice(_spaced(_words(script)), count)
     if script.text is not None:
         return split_words(script.text)
     if script.echo:
         return split_words(turn.question)
     return iter(()) if calling else split_words(_friendly(turn))
+
+
+def _words(script: Script) -> Iterator[str]:
+    if script.stamp:
+        return repeat(prose.STAMP)
+    return prose.numbered(script.mark) if script.mark else prose.words(script.seed)
 
 
 def _friendly(turn: Turn) -> str:

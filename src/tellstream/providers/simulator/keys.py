@@ -103,6 +103,7 @@ SCRIPT_KEYS: Final[dict[str, Key]] = {
     "mark": _pattern(
         r"[A-Za-z0-9._-]{1,64}", "a word", "say mark1 mark2 mark3 ..., to tell streams apart"
     ),
+    "stamp": _flag("say when each word is written: microseconds of the monotonic clock"),
     "seed": _integer(0, 1_000_000_000, "start the prose elsewhere; shifts `created` too"),
     "think": _integer(0, MAX_WORDS, "this many thinking deltas before the text"),
     "tools": _integer(

@@ -6,16 +6,19 @@ order. Due times are absolute, so a late timer delays one step and not all that 
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
 from tellstream.providers.simulator.delivery import MAX_SECONDS, Cut, Step
 from tellstream.providers.simulator.journal import Record
+from tellstream.providers.simulator.prose import STAMP
 from tellstream.providers.simulator.reply import Reply
 
 # uvloop's clock and timers count whole milliseconds: without slack a timer that fires a fraction
 # early would spin until its step is due.
 _EARLY_SECONDS: Final = 0.001
+_STAMP: Final = STAMP.encode()
 
 
 class Playback:
@@ -28,6 +31,7 @@ class Playback:
         "_loop",
         "_paused",
         "_record",
+        "_stamped",
         "_start",
         "_step",
         "_steps",
@@ -46,6 +50,7 @@ class Playback:
         self._transport = transport
         self._steps = reply.steps
         self._batch = reply.batch
+        self._stamped = reply.stamped
         self._record = record
         self._ended = ended
         self._start = loop.time()
@@ -106,4 +111,7 @@ class Playback:
         if data:
             self._record.frames_sent += frames
             self._record.completion_tokens += tokens
-            self._transport.write(b"".join(data))
+            written = b"".join(data)
+            if self._stamped:  # the loop's own clock may be a millisecond old
+                written = written.replace(_STAMP, b"%016d" % (time.monotonic_ns() // 1_000))
+            self._transport.write(written)

@@ -6,6 +6,7 @@ from typing import Final
 
 WORDS: Final = 60  # of an answer that names its words but not their number
 LATE: Final = " (too late)"
+STAMP: Final = "<monotonic-usec>"  # playback puts the time in its place, in as many digits
 
 FRIENDLY: Final = """\
 **Hello from the simulator.** No language model is running here: this answer is scripted, so it is \

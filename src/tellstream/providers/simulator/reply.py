@@ -38,12 +38,14 @@ class Reply(msgspec.Struct, frozen=True):
         steps: what to write when, head included.
         batch: how many steps may share a write when they are due together.
         breaks: whether the request counts as faulted even when all steps were written.
+        stamped: whether the words are times, to be filled in when they are written.
         answers: whether a model has read the prompt, so that its tokens count.
     """
 
     steps: Iterator[Step]
     batch: int = 1
     breaks: bool = False
+    stamped: bool = False
     answers: bool = False
 
 
@@ -62,6 +64,7 @@ def reply(wire: Wire, script: Script, turn: Turn, path: str, now: float) -> Repl
         _answer(wire, script, turn),
         batch=1 if script.chunk or script.drip else _BATCH_STEPS,
         breaks=script.breaks,
+        stamped=script.stamp,
         answers=script.at != BEFORE_HEAD,
     )
 

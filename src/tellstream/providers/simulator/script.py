@@ -44,6 +44,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     echo: bool = False
     mark: str = ""
+    stamp: bool = False
     seed: int = 0
     think: int = 0
     tools: int = 0
@@ -149,6 +150,10 @@ def _names() -> str:
     return ", ".join(SCRIPT_KEYS)
 
 
+# They say something else, or write words in pieces.
+_NO_STAMPS: Final = frozenset({"text", "echo", "mark", "chunk", "drip", "gzip"})
+
+
 def _check_together(fields: dict[str, Any]) -> None:
     for key, wrong, message in _contradictions(fields):
         if key in fields and wrong:
@@ -163,6 +168,7 @@ def _contradictions(fields: dict[str, Any]) -> tuple[tuple[str, bool, str], ...]
         ("text", "words" in fields or "echo" in fields, "excludes words and echo"),
         ("echo", "words" in fields, "excludes words"),
         ("mark", "text" in fields or "echo" in fields, "excludes text and echo"),
+        ("stamp", bool(fields.keys() & _NO_STAMPS), f"excludes {', '.join(sorted(_NO_STAMPS))}"),
         ("at", fault not in CUTS | EXTRA_FRAMES, "needs a fault that happens at a frame"),
         ("at", "byte" in fields, "excludes byte"),
         (

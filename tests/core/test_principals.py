@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from tellstream.auth.principals import Ctx, InsufficientScopeError, Principal
 from tellstream.core.errors import RequestError
+from tellstream.core.principals import Ctx, InsufficientScopeError, Principal
 
 PRINCIPAL = Principal(frozenset({1, 7}), "user", "app", frozenset({"chat"}), 2_000_000_000, "j")
 

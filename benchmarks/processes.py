@@ -1,0 +1,197 @@
+"""The processes of a benchmark: start, pin, measure, stop.
+
+CPU time is user and system time of all threads, from the process clock, which counts nanoseconds.
+Where Linux says so, the time for which a process was ready but its processor was taken is read too,
+by another process or, in a virtual machine, by the host (steal): if that is not close to zero, the
+latencies are not to be trusted.
+"""
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+import timeit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import psutil
+
+from benchmarks.load import HOST
+
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 5.0
+_CHUNK: Final = (
+    b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1767225600,"model":"m",'
+    b'"system_fingerprint":"fp","choices":[{"index":0,"delta":{"content":" word"},'
+    b'"logprobs":null,"finish_reason":null}],"usage":null}'
+)
+_LIBRARIES: Final = ("tellstream", "uvicorn", "uvloop", "httptools", "aiohttp", "msgspec")
+
+
+class ProcessError(Exception):
+    """A process did not start, or ended too early; the message ends with what it said."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which processor each process runs on; None: wherever the system likes."""
+
+    server: int | None = None
+    simulator: int | None = None
+    load: int | None = None
+
+    @classmethod
+    def choose(cls) -> "Placement":
+        """Give the server a processor of its own, and the others a second one or two."""
+        if not hasattr(os, "sched_setaffinity"):
+            return cls()
+        cpus = sorted(os.sched_getaffinity(0))
+        if len(cpus) == 1:
+            return cls()
+        return cls(cpus[0], cpus[1], cpus[min(2, len(cpus) - 1)])
+
+    def __str__(self) -> str:
+        if self.server is None:
+            return "not pinned: all processes share the processors"
+        return f"server on CPU {self.server}, simulator on {self.simulator}, load on {self.load}"
+
+
+class Sample(NamedTuple):
+    """A process so far: seconds of CPU and of waiting for it, and bytes of memory now."""
+
+    cpu: float
+    waited: float
+    rss: int
+
+
+class Process:
+    """A running process."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], cpu: int | None) -> None:
+        self._popen = popen
+        self._process = psutil.Process(popen.pid)
+        self._cpu = cpu
+
+    def sample(self) -> Sample:
+        """Measure it now."""
+        pid = self._popen.pid
+        try:
+            cpu = time.clock_gettime(~pid << 3 | 2)  # clock_getcpuclockid(3), as Linux computes it
+        except (OSError, AttributeError):
+            times = self._process.cpu_times()
+            cpu = times.user + times.system
+        try:
+            waited = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+        except (OSError, IndexError):
+            waited = 0.0
+        if self._cpu is not None:
+            waited += getattr(psutil.cpu_times(percpu=True)[self._cpu], "steal", 0.0)
+        return Sample(cpu, waited, self._process.memory_info().rss)
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line of a ``tellstream`` command."""
+    return [sys.executable, "-m", "tellstream", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment without settings: only the benchmark's own count."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TELLSTREAM_")}
+
+
+def pin(pid: int, cpu: int | None) -> None:
+    """Keep a process (0: this one) on a processor."""
+    if cpu is not None:
+        os.sched_setaffinity(pid, {cpu})
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(
+    arguments: list[str], port: int, folder: Path, cpu: int | None = None
+) -> Iterator[Process]:
+    """Run a ``tellstream`` command that listens on ``port``; stop it in any case.
+
+    Raises:
+        ProcessError: it does not listen in time, or has ended when it should be stopped.
+    """
+    output = folder / f"{arguments[0]}.log"
+    with output.open("wb") as file:
+        popen = subprocess.Popen(
+            command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            cwd=folder,
+            env=environment(),
+        )
+    try:
+        pin(popen.pid, cpu)
+        _wait_until_listening(popen, port, output)
+        yield Process(popen, cpu)
+        if popen.poll() is not None:
+            raise ProcessError(f"{arguments[0]} ended by itself: {_tail(output)}")
+    finally:
+        popen.terminate()
+        try:
+            popen.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            popen.kill()
+            popen.wait()
+
+
+def _wait_until_listening(popen: subprocess.Popen[bytes], port: int, output: Path) -> None:
+    give_up_at = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up_at and popen.poll() is None:
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise ProcessError(f"nothing listens on port {port}: {_tail(output)}")
+
+
+def _tail(output: Path) -> str:
+    return output.read_text(errors="replace")[-2_000:].strip()
+
+
+def machine() -> dict[str, str]:
+    """Name what the figures depend on."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        **{name: version(name) for name in _LIBRARIES},
+        "reference": f"{_reference_microseconds():.2f} µs to decode one provider chunk",
+    }
+
+
+def _reference_microseconds() -> float:
+    decode = msgspec.json.Decoder().decode
+    rounds = 20_000
+    return min(timeit.repeat(lambda: decode(_CHUNK), number=rounds, repeat=5)) / rounds * 1e6
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

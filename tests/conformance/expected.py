@@ -1,0 +1,131 @@
+"""The corpus of recorded provider streams, and what each must come out as.
+
+Written from the reference documents, independently of the decoders: the manifest holds the
+providers' own values, this file normalises them.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(os.environ.get("TELLSTREAM_RECORDINGS") or Path(__file__).parents[3] / "shared/streams")
+FINISH = {
+    "stop": "Stop",
+    "length": "Length",
+    "tool_calls": "ToolCalls",
+    "content_filter": "ContentFilter",
+    None: "Unknown",
+}
+HTTP_CODES = {401: "provider_auth", 404: "provider_rejected", 429: "provider_rate_limited"}
+HTTP_CODES |= {400: "provider_rejected", 500: "provider_unavailable"}
+STATUS = {
+    "provider_auth": 502,
+    "provider_rejected": 422,
+    "context_length_exceeded": 422,
+    "provider_rate_limited": 503,
+    "provider_unavailable": 503,
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One entry of the manifest."""
+
+    name: str
+    provider: str
+    status: int
+    content_type: str
+    expected: dict[str, Any]
+
+    @property
+    def body(self) -> bytes:
+        return (ROOT / self.name).read_bytes()
+
+    @property
+    def is_error(self) -> bool:
+        return self.name.endswith(".json")
+
+
+def recordings(wire: str) -> list[Any]:
+    """All entries of a wire as test parameters; a skipped one when the corpus is absent."""
+    manifest = ROOT / "MANIFEST.json"
+    if not manifest.exists():
+        reason = f"no recorded provider streams at {ROOT} (set TELLSTREAM_RECORDINGS)"
+        return [pytest.param(None, marks=pytest.mark.skip(reason=reason))]
+    entries = [entry for entry in json.loads(manifest.read_bytes()) if entry["wire"] == wire]
+    return [
+        pytest.param(
+            Recording(
+                entry["file"],
+                entry["provider"],
+                entry["http_status"] or 200,
+                entry["content_type"] or "text/event-stream",
+                entry["expected"],
+            ),
+            id=Path(entry["file"]).stem[:60],
+        )
+        for entry in entries
+    ]
+
+
+def speech(recording: Recording) -> tuple[str, str]:
+    """The text and thinking to expect; a refusal is text, inline thinking is thinking."""
+    text = (recording.expected.get("text") or "") + (recording.expected.get("refusal") or "")
+    thinking = recording.expected.get("thinking") or ""
+    inline = re.match(r"\s*<think>(.*?)</think>", text, re.DOTALL)
+    if inline:
+        return text[inline.end() :], inline[1]
+    return text, thinking
+
+
+def finish_reason(recording: Recording) -> str:
+    expected = recording.expected
+    if expected.get("error"):
+        return "Error"
+    if expected.get("refusal"):
+        return "ContentFilter"
+    reason = expected.get("finish_reason")
+    if expected.get("tool_calls") and reason == "stop":
+        return "ToolCalls"
+    return FINISH[reason]
+
+
+def tool_calls(recording: Recording) -> list[dict[str, Any]]:
+    return [_call(call) for call in recording.expected.get("tool_calls") or []]
+
+
+def _call(call: dict[str, Any]) -> dict[str, Any]:
+    row = {"tool_id": call["id"], "tool_name": call["name"]}
+    raw = call["arguments_json"] or "{}"
+    try:
+        return {**row, "arguments": json.loads(raw)}
+    except ValueError:
+        return {**row, "arguments": {}, "invalid_arguments": raw}
+
+
+def openai_chat_usage(raw: dict[str, Any]) -> dict[str, Any]:
+    """Normalise by the table of the reference: inclusive counts, null for what was not said."""
+    prompt, completion = raw["prompt_tokens"], raw["completion_tokens"]
+    cached = (raw.get("prompt_tokens_details") or {}).get("cached_tokens")
+    for name in ("prompt_cache_hit_tokens", "num_cached_tokens"):
+        cached = raw.get(name) if cached is None else cached
+    written = (raw.get("prompt_tokens_details") or {}).get("cache_write_tokens")
+    thought = (raw.get("completion_tokens_details") or {}).get("reasoning_tokens")
+    if thought and raw["total_tokens"] == prompt + completion + thought:
+        completion += thought
+    if cached is not None and cached > prompt:
+        prompt += cached
+    if thought is not None:
+        thought = min(thought, completion)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "cache_write_input_tokens": written,
+        "cache_read_input_tokens": cached,
+        "thought_tokens": thought,
+    }

@@ -1,0 +1,76 @@
+"""A real Tellstream server in the test's own loop: real sockets, real HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from tellstream.cli.tokens import sign_with
+from tellstream.config import load_settings
+from tellstream.server.app import build, build_offer
+from tellstream.server.application import Application
+from tellstream.server.http_protocol import DeadlineProtocol
+from tellstream.server.run import bind
+from tellstream.server.services import Services
+from tellstream.settings import Settings
+
+
+class Running:
+    """A running server."""
+
+    def __init__(self, url: str, settings: Settings, application: Application) -> None:
+        self.url = url
+        self.settings = settings
+        self._application = application
+
+    @property
+    def services(self) -> Services:
+        services = self._application._services
+        assert services is not None
+        return services
+
+    def token(self, *tenants: int, scope: str = "chat", subject: str = "local") -> str:
+        return sign_with(self.settings, list(tenants or (1,)), scope, subject=subject)
+
+    def headers(self, tenant: int = 1, **options: Any) -> dict[str, str]:
+        token = self.token(tenant, **options)
+        return {"Authorization": f"Bearer {token}", "X-Tenant": str(tenant)}
+
+
+def toml(value: Any) -> str:
+    """Write a value as inline TOML."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f'"{name}" = {toml(item)}' for name, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+@asynccontextmanager
+async def tellstream(folder: Path, **tables: Any) -> AsyncIterator[Running]:
+    """Run a server whose configuration file holds ``tables``."""
+    file = folder / "tellstream.toml"
+    file.write_text("".join(f"{name} = {toml(value)}\n" for name, value in tables.items()))
+    settings = load_settings(file, {}, folder)
+    application = build(settings, build_offer(settings, {}))
+    listener = bind("127.0.0.1", 0)
+    config = uvicorn.Config(
+        application, http=DeadlineProtocol, ws="none", lifespan="on", log_config=None,
+        access_log=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve([listener]))
+    while not server.started:
+        assert not task.done(), task.exception()
+        await asyncio.sleep(0.005)
+    try:
+        yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", settings, application)
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()

@@ -1,0 +1,118 @@
+"""Who may import whom: ``cli -> server -> {rooms} -> */base -> core``, and nothing else."""
+
+import ast
+from pathlib import Path
+from typing import Final
+
+SOURCE: Final = Path(__file__).parents[1] / "src/tellstream"
+PURE: Final = {"core"}
+ROOMS: Final = {"streams", "auth", "protocols", "providers", "eventlog", "limits", "storage"}
+# Each room sees itself, core, and the contracts (base.py) of the others.
+CONTRACTS: Final = {
+    "tellstream.providers.base",
+    "tellstream.eventlog.base",
+    "tellstream.limits.base",
+}
+# Facts that are data: the table of hosts, read by the settings.
+ROOT_MODULES: Final = {
+    "settings": {"providers.hosts"},
+    "config": {"settings"},
+    "catalog": {"settings", "config", "providers.hosts"},
+    "telemetry": set(),
+    "__init__": set(),
+}
+CORE_LIBRARIES: Final = {"msgspec"}
+# What core must not touch: sockets, clocks, the environment, randomness.
+IMPURE: Final = {"asyncio", "socket", "time", "os", "random", "secrets", "threading", "subprocess"}
+NETWORK: Final = {"aiohttp"}
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def ours(path: Path) -> set[str]:
+    return {name for name in imports(path) if name.startswith("tellstream.")}
+
+
+def files(room: str) -> list[Path]:
+    return sorted((SOURCE / room).rglob("*.py"))
+
+
+def allowed(name: str, *prefixes: str) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+def test_core_imports_only_core_and_pure_libraries() -> None:
+    for path in files("core"):
+        for name in imports(path):
+            top = name.split(".")[0]
+            assert top not in IMPURE, f"{path}: {name}"
+            if top == "tellstream":
+                assert allowed(name, "tellstream.core"), f"{path}: {name}"
+            elif top not in CORE_LIBRARIES:
+                assert top in STDLIB, f"{path}: {name}"
+
+
+def test_rooms_see_only_core_and_contracts() -> None:
+    for room in ROOMS:
+        for path in files(room):
+            for name in ours(path):
+                if not allowed(name, "tellstream.core", f"tellstream.{room}", *CONTRACTS):
+                    raise AssertionError(f"{path} imports {name}")
+
+
+def test_the_simulator_stands_alone() -> None:
+    for path in files("providers/simulator"):
+        for name in ours(path):
+            assert allowed(name, "tellstream.core", "tellstream.providers.simulator"), path
+
+
+def test_the_client_needs_only_core() -> None:
+    for path in files("client"):
+        for name in ours(path):
+            assert allowed(name, "tellstream.core", "tellstream.client"), path
+
+
+def test_the_server_does_not_know_the_command_line() -> None:
+    for path in [*files("server"), *(p for room in ROOMS for p in files(room))]:
+        assert not any(allowed(name, "tellstream.cli") for name in ours(path)), path
+
+
+def test_only_one_file_opens_upstream_connections() -> None:
+    users = [p for p in SOURCE.rglob("*.py") if any(n.split(".")[0] in NETWORK for n in imports(p))]
+    assert users == [SOURCE / "providers/http.py"]
+
+
+def test_only_the_composition_root_names_concrete_adapters() -> None:
+    concrete = (
+        "tellstream.eventlog.memory",
+        "tellstream.limits.memory",
+        "tellstream.providers.http",
+    )
+    for path in SOURCE.rglob("*.py"):
+        if path != SOURCE / "server/app.py":
+            assert not any(allowed(name, *concrete) for name in ours(path)), path
+
+
+def test_root_modules_import_only_what_is_listed() -> None:
+    for path in SOURCE.glob("*.py"):
+        if path.stem in ROOT_MODULES:
+            names = {f"tellstream.{name}" for name in ROOT_MODULES[path.stem]}
+            for name in ours(path):
+                assert allowed(name, "tellstream.core", *names), f"{path}: {name}"
+
+
+def test_files_stay_readable() -> None:
+    for path in SOURCE.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 400, path
+
+
+STDLIB: Final = set(__import__("sys").stdlib_module_names)
