@@ -31,7 +31,7 @@ bench: setup ## CPU per delta, added latency and memory per stream
 	$(BIN)/python benchmarks/run.py
 
 fuzz: setup ## a longer search for input that breaks a decoder
-	$(BIN)/python fuzz/decoders.py
+	PYTHONPATH=tests $(BIN)/python fuzz/decoders.py
 
 docs: setup ## regenerate the generated pages of docs/
 	$(BIN)/python -m tellstream.docs

@@ -99,6 +99,7 @@ class Load:
     """What arrived while ``counting``; times in microseconds.
 
     Attributes:
+        opened: answers that had begun before counting did.
         deltas: text deltas.
         answers: complete ones.
         seconds: how long was counted.
@@ -109,6 +110,7 @@ class Load:
 
     counting: bool = False
     stopping: bool = False
+    opened: int = 0
     deltas: int = 0
     answers: int = 0
     seconds: float = 0.0
@@ -204,6 +206,7 @@ async def run(
                 group.create_task(_client(load, target, scenario, seconds, delay))
             await asyncio.sleep(scenario.ramp)
             edge()
+            load.opened = len(load.firsts)
             load.counting = True
             started = time.monotonic()
             await asyncio.sleep(seconds)

@@ -19,6 +19,7 @@ def figures(scenario: Scenario, direct: Load, through: Load, edges: list[Sample]
     cpu = (last.cpu - first.cpu) * 1e6
     arrived = {"direct": _arrived(direct), "tellstream": _arrived(through)}
     many = scenario.rate and scenario.streams >= _FEWEST
+    opened = many and through.opened == scenario.streams  # else the server could not keep up
     short = scenario.words == 1
     return {
         "streams": scenario.streams,
@@ -32,7 +33,7 @@ def figures(scenario: Scenario, direct: Load, through: Load, edges: list[Sample]
         "cpu_percent": cpu / through.seconds / 1e4,
         "waited_percent": (last.waited - first.waited) / through.seconds * 100,
         "rss_idle_mib": idle.rss / 2**20,
-        "kib_per_stream": (first.rss - idle.rss) / 2**10 / scenario.streams if many else None,
+        "kib_per_stream": (first.rss - idle.rss) / 2**10 / scenario.streams if opened else None,
         "bytes_kept_per_delta": (last.rss - first.rss) / max(1, through.deltas) if many else None,
     }
 

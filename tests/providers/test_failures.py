@@ -72,10 +72,16 @@ def test_what_would_fail_again_is_not_retryable(status: int) -> None:
             openai("This model's maximum context length is 8192 tokens. Please reduce the length."),
             "context_length_exceeded",
         ),
-        (400, {"error": {"message": "prompt is too long: 210000 tokens > 200000 maximum"}},
-         "context_length_exceeded"),
-        (400, {"code": "Client specified an invalid argument", "error": "context window exceeded"},
-         "context_length_exceeded"),
+        (
+            400,
+            {"error": {"message": "prompt is too long: 210000 tokens > 200000 maximum"}},
+            "context_length_exceeded",
+        ),
+        (
+            400,
+            {"code": "Client specified an invalid argument", "error": "context window exceeded"},
+            "context_length_exceeded",
+        ),
         (413, openai("Request too large: too many tokens"), "context_length_exceeded"),
         (422, {"detail": "Input is too long for the context window"}, "context_length_exceeded"),
         # the content was refused
@@ -120,14 +126,20 @@ def test_words_decide_where_a_status_has_several_meanings(
 @pytest.mark.parametrize(
     "message",
     [
-        "Rate limit reached for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000, "
-        "Used 29500, Requested 900. Please try again in 800ms. Visit "
-        "https://platform.openai.com/account/rate-limits to learn more.",
-        "Rate limit reached for gpt-4o in organization org-x on requests per min (RPM): Limit 3, "
-        "Used 3, Requested 1. Please try again in 20s. You can increase your rate limit by adding a "
-        "payment method to your account at https://platform.openai.com/account/billing.",
-        "Rate limit reached for model `llama` on tokens per day (TPD): Limit 100000. Please try "
-        "again in 7m. Need more tokens? Upgrade at https://console.groq.com/settings/billing",
+        (
+            "Rate limit reached for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000, "
+            "Used 29500, Requested 900. Please try again in 800ms. Visit "
+            "https://platform.openai.com/account/rate-limits to learn more."
+        ),
+        (
+            "Rate limit reached for gpt-4o in organization org-x on requests per min (RPM): Limit 3, "
+            "Used 3, Requested 1. Please try again in 20s. You can increase your rate limit by adding a "
+            "payment method to your account at https://platform.openai.com/account/billing."
+        ),
+        (
+            "Rate limit reached for model `llama` on tokens per day (TPD): Limit 100000. Please try "
+            "again in 7m. Need more tokens? Upgrade at https://console.groq.com/settings/billing"
+        ),
         "Requests rate limit exceeded",
     ],
 )

@@ -1,5 +1,7 @@
 """Thinking inside text: the tags go, everything else stays to the letter, however it is cut."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,7 +63,7 @@ PIECES = ["<think>", "</think>", "<", "</", "think>", "a", " ", "\n", "é", "</t
 def test_how_the_answer_is_cut_changes_nothing(pieces: list[str], cuts: list[int]) -> None:
     answer = "".join(pieces)
     edges = [0, *sorted(cuts), len(answer)]
-    deltas = [answer[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    deltas = [answer[start:stop] for start, stop in itertools.pairwise(edges)]
     assert split(*filter(None, deltas)) == split(answer)
 
 

@@ -34,9 +34,7 @@ def test_a_host_that_always_sends_usage_is_not_asked_for_it(name: str) -> None:
 
 
 def test_messages_are_system_history_and_prompt_in_this_order() -> None:
-    chat = ChatRequest(
-        "And now?", (Turn("user", "a"), Turn("assistant", "b")), system="Be brief."
-    )
+    chat = ChatRequest("And now?", (Turn("user", "a"), Turn("assistant", "b")), system="Be brief.")
     assert body(chat)["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "a"},
@@ -64,7 +62,9 @@ def test_a_tool_turn_of_the_history_is_sent_as_the_host_sent_it() -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "field"), [("openai", "max_completion_tokens"), ("xai", "max_tokens")])
+@pytest.mark.parametrize(
+    ("name", "field"), [("openai", "max_completion_tokens"), ("xai", "max_tokens")]
+)
 def test_the_limit_of_the_output_has_the_name_the_host_knows(name: str, field: str) -> None:
     made = body(ChatRequest("Hi", max_output_tokens=5), HOSTS[name])
     assert {k: v for k, v in made.items() if k.startswith("max_")} == {field: 5}

@@ -10,9 +10,7 @@ from tellstream.core.usage import Usage
 from tellstream.providers.openai_chat_usage import usage_of
 
 
-def usage(
-    prompt: Any = 10, completion: Any = 5, *, row: bool = False, **more: Any
-) -> Usage | None:
+def usage(prompt: Any = 10, completion: Any = 5, *, row: bool = False, **more: Any) -> Usage | None:
     """Normalise; ``cached``, ``written`` and ``reasoning`` go where OpenAI puts them."""
     raw: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
     names = {"cached": "cached_tokens", "written": "cache_write_tokens"}
@@ -69,9 +67,7 @@ def test_no_reasoning_leaves_the_completion_as_it_is() -> None:
 
 
 def test_the_recorded_usage_of_xai_is_inclusive() -> None:
-    made = usage(
-        12, 9, row=True, cached=5, reasoning=310, total_tokens=331, num_sources_used=0
-    )
+    made = usage(12, 9, row=True, cached=5, reasoning=310, total_tokens=331, num_sources_used=0)
     assert made == Usage(12, 319, None, 5, 310)
 
 

@@ -1,5 +1,7 @@
 """A body is server-sent events, or it is found out at its first visible byte."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,4 +85,4 @@ def test_a_line_beyond_the_cap_is_a_failure_after_the_events_before_it() -> None
 @given(st.binary(max_size=40), st.lists(st.integers(min_value=0, max_value=40), max_size=5))
 def test_any_split_of_any_bytes_is_the_same(raw: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(raw)]
-    assert read(*(raw[i:j] for i, j in zip(edges, edges[1:], strict=False))) == read(raw)
+    assert read(*(raw[i:j] for i, j in itertools.pairwise(edges))) == read(raw)

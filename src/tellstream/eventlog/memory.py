@@ -116,7 +116,7 @@ class MemoryEventLog:
             log.ended_at = self._clock()
             self._finished[stream_id] = self._live.pop(stream_id)
             self._unpacked.append(log)
-        for wake in log.subscribers:
+        for wake in tuple(log.subscribers):  # waking may unsubscribe
             wake()
 
     async def reader(self, stream_id: str, after: int = 0) -> LogReader:
@@ -143,7 +143,10 @@ class MemoryEventLog:
             if log.ended_at >= oldest_kept and not full:
                 break
             del self._finished[stream_id]
-            self._packed_bytes -= len(log.packed)
+            if log.packed:
+                self._packed_bytes -= len(log.packed)
+            else:
+                self._unpacked.remove(log)  # still read; it must not be packed and counted later
 
     @property
     def live(self) -> int:

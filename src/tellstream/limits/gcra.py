@@ -41,8 +41,11 @@ def take(tat: float | None, now: float, limit: int, window: float) -> Taken:
     emission = window / limit
     base = now if tat is None else max(tat, now)
     following = base + emission
-    if following - now > window + 1e-9:
+    # Unix seconds as floats are exact to a tenth of a microsecond only, and each request of a burst
+    # adds its rounding: without slack the last one of a burst would often be refused.
+    slack = emission / 4
+    if following - now > window + slack:
         wait = following - window - now
         return Taken(False, base, limit, 0, base - now, wait)
-    remaining = math.floor((window - (following - now)) / emission + 1e-9)
+    remaining = math.floor((window - (following - now) + slack) / emission)
     return Taken(True, following, limit, remaining, following - now, 0.0)

@@ -3,6 +3,7 @@
 Every check-and-take happens without an await, so it is atomic in one process.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -48,7 +49,7 @@ class MemoryLimits:
         return {
             "X-RateLimit-Limit": str(taken.limit),
             "X-RateLimit-Remaining": str(taken.remaining),
-            "X-RateLimit-Reset": str(int(now + taken.reset_after) + 1),
+            "X-RateLimit-Reset": str(math.ceil(now + taken.reset_after)),
         }
 
     def check_tokens(self, tenant: int, per_day: int | None) -> None:

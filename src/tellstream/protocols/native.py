@@ -8,6 +8,7 @@ error echoes input.
 import re
 from typing import Annotated, Any, Final, Literal, Self
 
+import msgspec
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -175,8 +176,11 @@ def parse(
     limits = {"prompt_chars": prompt_chars, "history_messages": history_messages}
     try:
         body = ChatBody.model_validate_json(raw, context=limits)
+        msgspec.json.decode(raw, type=msgspec.Raw)  # pydantic lets NaN and Infinity through
     except ValidationError as error:
         raise refusal(error) from error
+    except msgspec.DecodeError as error:
+        raise RequestError("invalid_request", "The body is not valid JSON.") from error
     choice = body.tool_choice
     return ChatRequest(
         prompt=body.prompt,
@@ -212,9 +216,9 @@ def refusal(error: ValidationError) -> RequestError:
 def _path(location: tuple[int | str, ...]) -> str:
     """Name the field; what a caller made up (an unknown key) is cut and stripped.
 
-    pydantic adds the tried member of a union to the path, which is no field.
+    pydantic adds the tried member of the one union to the path, which is no field.
     """
-    steps = (step for step in location if not str(step).startswith(("literal[", "Named")))
+    steps = location if location[:1] != ("tool_choice",) else location[:1] + location[2:]
     return ".".join(_CONTROL.sub("", str(step))[:64] for step in steps)
 
 

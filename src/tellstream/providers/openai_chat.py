@@ -21,6 +21,7 @@ from tellstream.core.usage import FinishReason
 from tellstream.providers.base import Endpoint, UpstreamRequest, field, items
 from tellstream.providers.failures import http_failure, stream_failure
 from tellstream.providers.inline_thinking import InlineThinking
+from tellstream.providers.openai_chat_plain import plain_delta
 from tellstream.providers.openai_chat_request import build_body
 from tellstream.providers.openai_chat_usage import usage_of
 from tellstream.providers.sse_body import SseBody
@@ -103,6 +104,11 @@ class OpenAIChatDecoder:
 
     def _event(self, event: ServerSentEvent) -> None:
         data = event.data
+        if self._model_said and event.event == "message":
+            plain = plain_delta(data)
+            if plain is not None:
+                self._speech(*plain)
+                return
         if data.strip() == _DONE:
             self._settle()
             self._parts.append(pt.Done())
@@ -147,15 +153,9 @@ class OpenAIChatDecoder:
 
     def _choice(self, choice: Any) -> None:
         delta = field(choice, "delta", dict) or {}
-        thinking = _thinking(delta)
-        if thinking:
-            self._parts += self._inline.flush()
-            self._parts.append(pt.Thinking(thinking))
         content = delta.get("content")
-        if isinstance(content, str):
-            if content:
-                self._parts += self._inline.feed(content)
-        elif isinstance(content, list):
+        self._speech(_thinking(delta), content if isinstance(content, str) else "")
+        if isinstance(content, list):
             self._typed_content(content)
         refusal = field(delta, "refusal", str)
         if refusal:
@@ -167,6 +167,13 @@ class OpenAIChatDecoder:
         if reason:
             self._parts += self._inline.flush()
             self._parts.append(pt.Finished(_FINISH.get(reason, FinishReason.OTHER)))
+
+    def _speech(self, thinking: str, text: str) -> None:
+        if thinking:
+            self._parts += self._inline.flush()
+            self._parts.append(pt.Thinking(thinking))
+        if text:
+            self._parts += self._inline.feed(text)
 
     def _rare(self, delta: dict[str, Any]) -> None:
         """Decode the members that most deltas do not have."""
