@@ -3,6 +3,7 @@
 import logging
 from typing import Any, Final, TextIO
 
+import msgspec
 import structlog
 
 MAX_FIELD_CHARS: Final = 1000
@@ -14,7 +15,9 @@ def configure_logging(stream: TextIO, level: int = logging.INFO) -> None:
     """Send our logs and those of the standard library to ``stream``."""
     terminal = stream.isatty()
     render: Any = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer()
+        if terminal
+        else structlog.processors.JSONRenderer(serializer=_encode)
     )
     structlog.configure(
         processors=[
@@ -35,6 +38,10 @@ def configure_logging(stream: TextIO, level: int = logging.INFO) -> None:
         format="%(levelname)s %(name)s: %(message)s",
         force=True,
     )
+
+
+def _encode(fields: Any, **_options: Any) -> str:
+    return msgspec.json.encode(fields, enc_hook=repr).decode()
 
 
 def _safe(_logger: Any, _name: str, fields: Any) -> Any:

@@ -21,7 +21,7 @@ def datas(*chunks: bytes) -> list[bytes]:
     return [data for _, data in decode(*chunks)]
 
 
-# --- HTML standard, section 9.2.6 "Interpreting an event stream": its examples ----------------------
+# --- the examples of the HTML standard, section 9.2.6 ---------------------------------------------
 
 
 def test_the_example_of_a_stock_ticker() -> None:

@@ -29,7 +29,7 @@ def frames(first: int, count: int, size: int = 10) -> list[bytes]:
     ]
 
 
-# --- every implementation --------------------------------------------------------------------------
+# --- every implementation -------------------------------------------------------------------------
 
 # One line for each: how to open an empty log.
 IMPLEMENTATIONS: dict[str, Callable[[Clock], EventLog]] = {
@@ -247,7 +247,7 @@ async def test_who_leaves_when_woken_takes_nobody_else_along(log: EventLog) -> N
     assert woken == [1, 1]
 
 
-# --- memory: what becomes of finished streams ------------------------------------------------------
+# --- memory: what becomes of finished streams -----------------------------------------------------
 
 
 @pytest.fixture

@@ -123,25 +123,21 @@ def test_words_decide_where_a_status_has_several_meanings(
     assert code(status, payload) == expected
 
 
+BILLING = "Add a payment method at https://platform.openai.com/account/billing to get more."
+
+
 @pytest.mark.parametrize(
     "message",
     [
-        (
-            "Rate limit reached for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000, "
-            "Used 29500, Requested 900. Please try again in 800ms. Visit "
-            "https://platform.openai.com/account/rate-limits to learn more."
-        ),
-        (
-            "Rate limit reached for gpt-4o in organization org-x on requests per min (RPM): Limit 3, "
-            "Used 3, Requested 1. Please try again in 20s. You can increase your rate limit by adding a "
-            "payment method to your account at https://platform.openai.com/account/billing."
-        ),
-        (
-            "Rate limit reached for model `llama` on tokens per day (TPD): Limit 100000. Please try "
-            "again in 7m. Need more tokens? Upgrade at https://console.groq.com/settings/billing"
-        ),
+        "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29500. "
+        + BILLING,
+        "Rate limit reached for gpt-4o on requests per min (RPM): Limit 3, Used 3. " + BILLING,
+        "Rate limit reached for gpt-4o on requests per day (RPD): Limit 200, Used 200. " + BILLING,
+        "Rate limit reached. Learn more at https://platform.openai.com/account/rate-limits.",
+        "Need more tokens? Upgrade at https://console.groq.com/settings/billing",
         "Requests rate limit exceeded",
     ],
+    ids=["tokens", "requests", "requests a day", "limits page", "groq", "mistral"],
 )
 def test_a_rate_limit_that_mentions_billing_is_still_a_rate_limit(message: str) -> None:
     assert code(429, openai(message, code="rate_limit_exceeded")) == "provider_rate_limited"
@@ -155,7 +151,7 @@ def test_provider_text_is_kept_for_the_log_only_and_cut() -> None:
     assert "acme" not in f"{error} {error.message}"
 
 
-# --- errors inside a stream ------------------------------------------------------------------------
+# --- errors inside a stream -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -192,7 +188,7 @@ def test_what_is_no_http_status_is_not_taken_for_one(odd: Any) -> None:
     assert stream_failure(openai(code=odd)).code == "provider_unavailable"
 
 
-# --- how long to wait ------------------------------------------------------------------------------
+# --- how long to wait -----------------------------------------------------------------------------
 
 
 def wait(**headers: str) -> float | None:

@@ -58,7 +58,7 @@ def answer(*pieces: bytes) -> Transcript:
     return fold(events + composer.close(composer.ending(), composer.usage or Usage(), 1.0))
 
 
-# --- the plain answer ------------------------------------------------------------------------------
+# --- the plain answer -----------------------------------------------------------------------------
 
 
 def test_a_plain_answer_is_model_text_finish_usage_and_marker() -> None:
@@ -390,7 +390,7 @@ def test_an_impossible_list_of_calls_says_nothing(calls: Any) -> None:
     assert parts(chunk({"tool_calls": calls})) == []
 
 
-# --- refusals, sources, images, tools of the host --------------------------------------------------
+# --- refusals, sources, images, tools of the host -------------------------------------------------
 
 
 def test_a_refusal_is_text_that_ends_as_content_filter() -> None:
@@ -542,7 +542,7 @@ def test_the_row_of_the_host_decides_whether_reasoning_is_counted_outside() -> N
     assert found["openai"] == [pt.Used(Usage(3, 4, thought_tokens=2))]
 
 
-# --- failures inside the stream --------------------------------------------------------------------
+# --- failures inside the stream -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -599,7 +599,7 @@ def test_the_words_of_a_provider_are_for_the_log_only() -> None:
     assert "acme" not in said.error.message
 
 
-# --- bodies that are something else ----------------------------------------------------------------
+# --- bodies that are something else ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -669,7 +669,7 @@ def test_an_event_beyond_the_size_cap_is_a_failure_after_what_came_before() -> N
     assert found[1].error.code == "provider_protocol"
 
 
-# --- any bytes, any split --------------------------------------------------------------------------
+# --- any bytes, any split -------------------------------------------------------------------------
 
 
 def meant(pieces: list[bytes]) -> tuple[list[Any], int]:

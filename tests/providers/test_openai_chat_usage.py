@@ -34,7 +34,8 @@ def test_a_reported_zero_stays_zero() -> None:
 
 @pytest.mark.parametrize("name", ["prompt_cache_hit_tokens", "num_cached_tokens"])
 def test_cached_tokens_are_found_under_the_names_of_other_hosts(name: str) -> None:
-    assert usage(**{name: 4}) == Usage(10, 5, None, 4, None)
+    raw = {"prompt_tokens": 10, "completion_tokens": 5, name: 4}
+    assert usage_of(raw, completion_excludes_reasoning=False) == Usage(10, 5, None, 4, None)
 
 
 def test_openais_name_for_cached_tokens_counts_first() -> None:

@@ -14,7 +14,7 @@ def read(*chunks: bytes) -> tuple[list[ServerSentEvent], str | None]:
     body = SseBody()
     events = [event for chunk in chunks for event in body.feed(chunk)]
     failure = body.overflow or body.failure()
-    return events, failure and failure.code
+    return events, None if failure is None else failure.code
 
 
 def test_events_are_decoded_and_there_is_no_failure() -> None:

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from tellstream.cli.failures import EXIT_FAILURE, EXIT_INTERRUPTED, CliError
 from tellstream.cli.tokens import sign_with
-from tellstream.client import ApiError, AsyncTellstream
+from tellstream.client import AsyncTellstream
 from tellstream.client.client import ClientStream
 from tellstream.config import load_settings
 from tellstream.core import events as ev
 from tellstream.core import lenient_json
+from tellstream.core.errors import ApiError
 from tellstream.core.transcript import fold
 
 

@@ -7,8 +7,8 @@ from typing import Final, ParamSpec, TypeVar
 
 from tellstream.auth.keys import KeyFileError
 from tellstream.auth.private_files import PrivateFileError
-from tellstream.client import ApiError
 from tellstream.config import ConfigError
+from tellstream.core.errors import ApiError
 
 EXIT_FAILURE: Final = 1
 EXIT_INTERRUPTED: Final = 130

@@ -1,4 +1,7 @@
-"""The ``tellstream`` command and its sub-commands."""
+"""The ``tellstream`` command and its sub-commands.
+
+Commands import what they run when they run, so that ``tellstream token`` does not load a server.
+"""
 
 import asyncio
 import os
@@ -9,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from tellstream import __version__
-from tellstream.cli import admin, chatting, demo, serving, tokens
+from tellstream.cli import admin
 from tellstream.cli.failures import one_line_errors
 from tellstream.core.principals import SCOPES
 from tellstream.providers.simulator import ALIASES, SCRIPT_KEYS, serve_forever
@@ -48,6 +51,8 @@ def serve(
     models of the provider keys it finds in the environment (`XAI_API_KEY`, `OPENAI_API_KEY`, …);
     without any key it answers with the built-in simulator.
     """
+    from tellstream.cli import serving
+
     serving.serve(config, host, port, workers)
 
 
@@ -69,6 +74,8 @@ def chat(
     On a terminal: colours, a spinner, thinking dimmed, usage at the end. In a pipe: the plain text
     only. Ctrl-C cancels the answer.
     """
+    from tellstream.cli import chatting
+
     question = chatting.Question(config, url, token, tenant, model, events)
     raise typer.Exit(chatting.chat(question, prompt))
 
@@ -86,6 +93,8 @@ def token(
 
     Example: `curl -H "Authorization: Bearer $(tellstream token --tenant 1)" …`
     """
+    from tellstream.cli import tokens
+
     typer.echo(tokens.sign(config, tenant, scope, subject, ttl))
 
 
@@ -119,6 +128,8 @@ def simulate(
 @one_line_errors
 def run_demo(config: Config = None) -> None:
     """Start a server on a free port, stream one answer through it, check it, stop."""
+    from tellstream.cli import demo
+
     raise typer.Exit(demo.demo(config))
 
 

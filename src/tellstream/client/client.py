@@ -12,26 +12,11 @@ import httpx2
 import msgspec
 
 from tellstream.core import events as ev
+from tellstream.core.errors import ApiError
 from tellstream.core.sse import SseDecoder
 
 KEEP_ALIVE_SECONDS: Final = 45.0
 """Three keep-alive intervals of silence mean that the server is gone."""
-
-
-class ApiError(Exception):
-    """The server refused a request.
-
-    Attributes:
-        status: the HTTP status; 0 if there was no answer.
-        code: the machine-readable code.
-        message: the server's words.
-    """
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.status = status
-        self.code = code
-        self.message = message
 
 
 class ClientStream:

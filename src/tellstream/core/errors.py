@@ -5,6 +5,7 @@
     +-- ProviderError      the provider's fault (carries retry_after, raw provider status)
     +-- ServerError        ours
     +-- GrammarError       a bug: an illegal order of events
+    ApiError               on the client's side: what a server answered
 
 The same code string is the ``error`` of an HTTP error body and the ``error_type`` of an ``error``
 event. Status, log level and retryability are looked up in ``CODES``, never passed. Causes are
@@ -159,3 +160,19 @@ class GrammarError(ChatError):
 
     def __str__(self) -> str:
         return f"grammar_error: {self.reason}"
+
+
+class ApiError(Exception):
+    """What a client of ours is told: the server refused a request, or is not there.
+
+    Attributes:
+        status: the HTTP status; 0 if there was no answer.
+        code: the machine-readable code.
+        message: the server's words.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message

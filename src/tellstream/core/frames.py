@@ -10,11 +10,13 @@ from tellstream.core import events as ev
 KEEP_ALIVE: Final = b": keep-alive\n"
 """A comment line without a blank line, which would make some clients see an empty event."""
 
+_NAMES: Final = {name: f"\nevent: {name}\ndata: ".encode() for name in ev.EVENT_TYPES}
+
 
 def encode_frames(first: int, events: list[ev.Event]) -> list[bytes]:
     """Encode events as frames numbered from ``first``."""
     return [
-        b"id: %d\nevent: %b\ndata: %b\n\n" % (number, event.type.encode(), ev.encode(event))
+        b"id: %d%b%b\n\n" % (number, _NAMES[event.type], ev.encode(event))
         for number, event in enumerate(events, first)
     ]
 

@@ -58,7 +58,16 @@ class EventIds:
         """
         if now_ms > self._ms:
             self._ms = min(now_ms, _MAX_MS)
-            self._prefix = EVENT_PREFIX + base32(self._ms, 10) + self._fixed
+            ms = self._ms
+            self._prefix = (
+                EVENT_PREFIX
+                + _PAIRS[ms >> 40]
+                + _PAIRS[ms >> 30 & 1023]
+                + _PAIRS[ms >> 20 & 1023]
+                + _PAIRS[ms >> 10 & 1023]
+                + _PAIRS[ms & 1023]
+                + self._fixed
+            )
         self._counter = counter = self._counter + 1
         return (
             self._prefix

@@ -5,7 +5,7 @@ exceed ``MAX_RETAINED_BYTES``.
 """
 
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +14,8 @@ from tellstream.eventlog.base import READ_BYTES, LogReader
 
 MAX_RETAINED_BYTES: Final = 64 * 1024 * 1024
 """Of all finished logs together, packed: some 30,000 answers of average length."""
+PACK_AT_ONCE: Final = 50
+"""Logs packed in one sweep: about 5 ms of the loop's time."""
 
 
 class _Log:
@@ -94,7 +96,7 @@ class MemoryEventLog:
         self._clock = clock
         self._live: dict[str, _Log] = {}
         self._finished: OrderedDict[str, _Log] = OrderedDict()
-        self._unpacked: list[_Log] = []  # finished, not packed yet
+        self._unpacked: deque[_Log] = deque()  # finished, not packed yet
         self._packed_bytes = 0
 
     async def create(self, stream_id: str) -> None:
@@ -131,16 +133,20 @@ class MemoryEventLog:
 
     def sweep(self) -> None:
         """Pack what is finished and unread, drop what is old or too much. Call now and then."""
-        for log in self._unpacked:
-            if not log.subscribers:
+        busy: list[_Log] = []
+        for _ in range(min(len(self._unpacked), PACK_AT_ONCE)):
+            log = self._unpacked.popleft()
+            if log.subscribers:
+                busy.append(log)
+            else:
                 log.pack()
                 self._packed_bytes += len(log.packed)
-        self._unpacked = [log for log in self._unpacked if not log.packed]
+        self._unpacked.extend(busy)
         oldest_kept = self._clock() - self._retention
         while self._finished:
             stream_id, log = next(iter(self._finished.items()))
             full = self._packed_bytes > MAX_RETAINED_BYTES
-            if log.ended_at >= oldest_kept and not full:
+            if not log.packed or (log.ended_at >= oldest_kept and not full):
                 break
             del self._finished[stream_id]
             if log.packed:

@@ -8,16 +8,21 @@ from tellstream.server.asgi import Receive
 class Pulse:
     """Wake-ups of one response. Start inside a running loop; ``close`` at the end.
 
+    One timer serves all waits: it is armed when none runs, and re-armed only when it fires before
+    the moment that is waited for. So a wait costs no timer as long as events keep coming.
+
     Attributes:
         gone: whether the client left.
     """
 
-    __slots__ = ("_loop", "_missed", "_waiter", "_watcher", "gone")
+    __slots__ = ("_loop", "_missed", "_timer", "_until", "_waiter", "_watcher", "gone")
 
     def __init__(self, receive: Receive) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._missed = False  # woken while nobody waited: the next wait returns at once
+        self._timer: asyncio.TimerHandle | None = None
+        self._until: float | None = None
         self.gone = False
         self._watcher = self._loop.create_task(self._watch(receive))
 
@@ -30,22 +35,36 @@ class Pulse:
             waiter.set_result(None)
 
     async def wait(self, until: float | None = None) -> None:
-        """Wait for a wake-up, at most until the loop time ``until``."""
+        """Wait for a wake-up, at most until the loop time ``until``.
+
+        ``until`` must not lie before that of an earlier wait.
+        """
         if self._missed:
             self._missed = False
             return
         self._waiter = self._loop.create_future()
-        timer = None if until is None else self._loop.call_at(until, self.wake)
+        self._until = until
+        if until is not None and self._timer is None:
+            self._timer = self._loop.call_at(until, self._tick)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
 
     def close(self) -> None:
         """Stop watching the client."""
         self._watcher.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._until is None:
+            return
+        if self._loop.time() < self._until:
+            self._timer = self._loop.call_at(self._until, self._tick)
+        else:
+            self.wake()
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
