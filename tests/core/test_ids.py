@@ -54,7 +54,7 @@ def test_event_ids_rise_whatever_the_clock_does(entropy: int, times: list[int]) 
 @settings(max_examples=20)
 @given(st.integers(min_value=0, max_value=2**40 - 1))
 def test_the_counter_never_wraps_within_a_stream(fixed: int) -> None:
-    ids = EventIds(fixed << 40 | (2**40 - 1))
+    ids = EventIds(fixed << 40 | (2**40 - 100))
     made = [ids.next(5) for _ in range(20_000)]
     assert made == sorted(set(made))
     assert {value(one[4:]) >> 40 & (2**40 - 1) for one in made[::4000]} == {fixed}

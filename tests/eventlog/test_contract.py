@@ -387,7 +387,7 @@ async def test_the_space_of_dropped_streams_is_free_again(
     kept.sweep()
     clock.now += RETENTION * 2
     kept.sweep()
-    assert (kept._packed_bytes, kept._unpacked) == (0, [])
+    assert (kept._packed_bytes, list(kept._unpacked)) == (0, [])
 
 
 async def test_a_stream_dropped_while_it_was_followed_takes_no_space_afterwards(
@@ -400,7 +400,32 @@ async def test_a_stream_dropped_while_it_was_followed_takes_no_space_afterwards(
     kept.sweep()
     reader.close()
     kept.sweep()
-    assert (kept._packed_bytes, kept._unpacked) == (0, [])
+    assert (kept._packed_bytes, list(kept._unpacked)) == (0, [])
+
+
+async def test_who_follows_an_old_stream_keeps_no_other_from_being_dropped(
+    kept: MemoryEventLog, clock: Clock
+) -> None:
+    await finish(kept, "followed")
+    (await kept.reader("followed")).subscribe(lambda: None)
+    await finish(kept, "other")
+    kept.sweep()
+    clock.now += RETENTION * 2
+    kept.sweep()
+    assert await found(kept, "followed", "other") == []
+    assert kept._packed_bytes == 0
+
+
+async def test_a_sweep_packs_a_portion_and_the_next_ones_the_rest(kept: MemoryEventLog) -> None:
+    count = memory.PACK_AT_ONCE * 2 + 1
+    for number in range(count):
+        await finish(kept, f"s{number}", frames(1, 2))
+    left = []
+    for _ in range(4):
+        kept.sweep()
+        left.append(len(kept._unpacked))
+    assert left == [memory.PACK_AT_ONCE + 1, 1, 0, 0]
+    assert len(await found(kept, *(f"s{number}" for number in range(count)))) == count
 
 
 async def test_a_dropped_id_may_not_be_appended_to(kept: MemoryEventLog, clock: Clock) -> None:

@@ -25,10 +25,10 @@ async def call(
     server: Running, route: Route, headers: dict[str, str]
 ) -> tuple[int, CIMultiDictProxy[str], Any]:
     url = server.url + route.path.replace("{id}", UNKNOWN)
-    body = {"json": {"prompt": "x"}} if route.method == "POST" else {}
+    body = {"prompt": "x"} if route.method == "POST" else None
     async with (
         aiohttp.ClientSession() as session,
-        session.request(route.method, url, headers=headers, **body) as response,
+        session.request(route.method, url, headers=headers, json=body) as response,
     ):
         payload = await response.json() if response.content_type == "application/json" else None
         return response.status, response.headers, payload

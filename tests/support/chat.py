@@ -1,5 +1,6 @@
 """Asking a running server, and keeping everything it says."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +48,7 @@ def parse(body: bytes) -> tuple[list[ev.Event], list[str]]:
 
 async def ask(
     server: Running,
-    body: dict[str, Any] | bytes,
+    body: Any,
     *,
     path: str = "/v1/chat/stream",
     headers: dict[str, str] | None = None,
@@ -55,10 +56,10 @@ async def ask(
 ) -> Reply:
     """POST ``body``; a stream must be whole and grammatical."""
     sent = {**server.headers(tenant), "Content-Type": "application/json", **(headers or {})}
-    data = {"data": body} if isinstance(body, bytes) else {"json": body}
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
     async with (
         aiohttp.ClientSession() as session,
-        session.post(server.url + path, headers=sent, **data) as response,
+        session.post(server.url + path, headers=sent, data=data) as response,
     ):
         reply = Reply(response.status, response.headers, await response.read())
         if response.content_type == "text/event-stream":

@@ -22,6 +22,18 @@ class ToolUse(msgspec.Struct, frozen=True):
     arguments: dict[str, Any]
 
 
+class Replay(msgspec.Struct, frozen=True):
+    """What a provider wants back with the results of its calls: signed thinking, for instance.
+
+    Attributes:
+        dialect: only the dialect that made the items understands them.
+        items: as the provider sent them, in order.
+    """
+
+    dialect: str
+    items: tuple[dict[str, Any], ...]
+
+
 class Turn(msgspec.Struct, frozen=True):
     """One earlier message.
 
@@ -30,12 +42,14 @@ class Turn(msgspec.Struct, frozen=True):
         content: text; of a tool turn the result as text.
         tool_calls: of an assistant turn.
         tool_id: of a tool turn, the call it answers.
+        replay: of an assistant turn with calls, what the provider that made them wants back.
     """
 
     role: Literal["user", "assistant", "tool"]
     content: str
     tool_calls: tuple[ToolUse, ...] = ()
     tool_id: str = ""
+    replay: Replay | None = None
 
 
 class Tool(msgspec.Struct, frozen=True):

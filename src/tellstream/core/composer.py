@@ -70,6 +70,8 @@ class Composer:
         metadata: echoed in ``stream_start``.
 
     Attributes:
+        tool_ids: of the calls that were closed.
+        replay: what the provider wants back with the results of these calls.
         usage: the last token counts the provider reported, or None.
         output_characters: characters of text, thinking and tool arguments so far.
         started: whether the first event was emitted.
@@ -86,6 +88,7 @@ class Composer:
         self.target(provider, model)
         self._tools: dict[str | int, _Tool] = {}
         self._tools_seen = False
+        self.tool_ids: list[str] = []
         self._blocks: list[_Block] = []
         self._message_id = ""
         self._message_used = False
@@ -107,6 +110,7 @@ class Composer:
         self.usage: Usage | None = None
         self._finish: FinishReason | None = None
         self._refused = False
+        self.replay: list[dict[str, Any]] = []
         self._failure: ProviderError | None = None
         self.over = False
 
@@ -208,6 +212,13 @@ class Composer:
         assert self._reasoning_id is not None
         self.output_characters += len(part.delta)
         self._emit(ev.ThinkingDelta(*self._stamp(), part.delta, self._reasoning_id))
+
+    def _break(self, _part: pt.Break) -> None:
+        if self._grammar.state in {State.TEXT, State.THINKING}:
+            self._close_part()
+
+    def _replay(self, part: pt.Replay) -> None:
+        self.replay.append(part.item)
 
     def _tool_fragment(self, part: pt.ToolFragment) -> None:
         self._step()
@@ -321,6 +332,7 @@ class Composer:
         """Emit the calls that arrived, in their order of arrival."""
         for tool in self._tools.values():
             tool_id = tool.tool_id or "call_" + self._ids.next(self._now_ms)[4:]
+            self.tool_ids.append(tool_id)
             raw = "".join(tool.fragments)
             arguments = tool.arguments if tool.arguments is not None else _arguments(raw)
             self._emit(
@@ -370,6 +382,8 @@ _COMPOSE: Final[dict[type, Callable[[Composer, Any], None]]] = {
     pt.Text: Composer._text,
     pt.Refusal: Composer._refusal,
     pt.Thinking: Composer._thinking,
+    pt.Break: Composer._break,
+    pt.Replay: Composer._replay,
     pt.ToolFragment: Composer._tool_fragment,
     pt.ToolWhole: Composer._tool_whole,
     pt.Cited: Composer._cited,

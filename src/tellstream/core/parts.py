@@ -37,6 +37,22 @@ class Thinking(msgspec.Struct, frozen=True, gc=False):
     delta: str
 
 
+class Break(msgspec.Struct, frozen=True, gc=False):
+    """The provider closed its block: text or thinking that follows is a part of its own."""
+
+
+class Replay(msgspec.Struct, frozen=True, gc=False):
+    """Something of the provider's own that must go back to it with the results of the calls.
+
+    Signed or encrypted thinking, for instance. It is never shown to the caller.
+
+    Attributes:
+        item: as the provider sent it, decoded.
+    """
+
+    item: dict[str, Any]
+
+
 class ToolFragment(msgspec.Struct, frozen=True, gc=False):
     """A piece of a tool call.
 
@@ -110,6 +126,8 @@ Part: TypeAlias = (
     | Text
     | Refusal
     | Thinking
+    | Break
+    | Replay
     | ToolFragment
     | ToolWhole
     | Cited

@@ -21,10 +21,11 @@ PACK_AT_ONCE: Final = 50
 class _Log:
     """One stream's frames: a list while live or read, packed when finished and at rest."""
 
-    __slots__ = ("ended", "ended_at", "frames", "packed", "subscribers")
+    __slots__ = ("dropped", "ended", "ended_at", "frames", "packed", "subscribers")
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
+        self.dropped = False
         self.ended = False
         self.ended_at = 0.0
         self.packed = b""
@@ -138,7 +139,7 @@ class MemoryEventLog:
             log = self._unpacked.popleft()
             if log.subscribers:
                 busy.append(log)
-            else:
+            elif not log.dropped:
                 log.pack()
                 self._packed_bytes += len(log.packed)
         self._unpacked.extend(busy)
@@ -146,13 +147,11 @@ class MemoryEventLog:
         while self._finished:
             stream_id, log = next(iter(self._finished.items()))
             full = self._packed_bytes > MAX_RETAINED_BYTES
-            if not log.packed or (log.ended_at >= oldest_kept and not full):
+            if log.ended_at >= oldest_kept and not full:
                 break
             del self._finished[stream_id]
-            if log.packed:
-                self._packed_bytes -= len(log.packed)
-            else:
-                self._unpacked.remove(log)  # still read; it must not be packed and counted later
+            log.dropped = True  # one that is still followed must not be packed and counted later
+            self._packed_bytes -= len(log.packed)
 
     @property
     def live(self) -> int:
