@@ -98,6 +98,8 @@ OPENING = [
     ),
 ]
 SILENT = [
+    st.just(pt.Break()),
+    st.just(pt.Replay({"signature": "x"})),
     st.just(pt.Model("grok-4-0709")),
     st.builds(pt.Finished, st.sampled_from(list(FinishReason)[:-1])),  # Cancelled is only ours
     st.just(pt.Used(USAGE)),
@@ -195,7 +197,7 @@ def test_how_parts_are_batched_changes_nothing(parts: list[pt.Part], cuts: list[
 def test_the_first_event_waits_for_the_first_content(parts: list[pt.Part]) -> None:
     made = composer()
     for part in heard(parts):
-        silent = isinstance(part, (pt.Model, pt.Finished, pt.Used))
+        silent = isinstance(part, (pt.Model, pt.Finished, pt.Used, pt.Break, pt.Replay))
         before = made.started
         assert bool(made.feed([part], NOW)) or silent or before
         assert made.started is (before or not silent)
@@ -282,6 +284,19 @@ def test_what_is_neither_text_nor_thinking_closes_the_open_part(
     said = between(run(opening, part, opening, STOP))
     assert len(said) == 7
     assert said[:3] == said[4:]
+
+
+@pytest.mark.parametrize("part", [pt.Text("a"), pt.Thinking("a")])
+def test_a_break_makes_what_follows_a_part_of_its_own(part: pt.Part) -> None:
+    said = between(run(pt.Break(), part, pt.Break(), pt.Break(), part, part, STOP))
+    assert len(said) == 7
+    assert said[3] == said[0]
+
+
+def test_what_a_provider_wants_back_is_kept_and_never_shown() -> None:
+    made = composer()
+    assert made.feed([pt.Replay({"n": 1}), pt.Replay({"n": 2})], NOW) == []
+    assert made.replay == [{"n": 1}, {"n": 2}]
 
 
 def test_the_head_names_who_answers_and_echoes_the_metadata() -> None:
@@ -420,6 +435,14 @@ def test_a_call_names_the_thinking_that_led_to_it() -> None:
     events = run(pt.Thinking("hm"), fragment(0, "{}", "id", "f"), STOP)
     (started,), (call,) = only(events, ev.ThinkingStart), only(events, ev.ToolCall)
     assert call.reasoning_id == started.reasoning_id
+
+
+def test_the_calls_that_were_told_are_known_by_their_ids() -> None:
+    made = composer()
+    made.feed([fragment(0, "{}", "a", "f"), pt.ToolWhole(1, "b", "g", {})], NOW)
+    assert made.tool_ids == []
+    made.close(Ending(FinishReason.TOOL_CALLS), USAGE, NOW)
+    assert made.tool_ids == ["a", "b"]
 
 
 def test_a_call_without_thinking_names_none() -> None:
@@ -573,10 +596,12 @@ def test_a_success_also_tells_the_calls(state: str) -> None:
 
 def test_what_a_failed_target_said_is_forgotten() -> None:
     made = composer()
-    silent: list[pt.Part] = [pt.Model("m1"), pt.Used(Usage(9, 9)), pt.Finished(FinishReason.LENGTH)]
+    silent: list[pt.Part] = [pt.Model("m1"), pt.Used(Usage(9, 9)), pt.Replay({"n": 1})]
+    silent.append(pt.Finished(FinishReason.LENGTH))
     assert made.feed([*silent, pt.Failed(ProviderError("provider_timeout"))], NOW) == []
     made.target("groq", "llama")
     assert (made.usage, made.over, made.finish_seen, made.started) == (None, False, False, False)
+    assert made.replay == []
     assert made.ending().error is not None  # truncated: nothing is proven yet
     start = made.feed([pt.Text("a")], NOW)[0]
     assert isinstance(start, ev.StreamStart)

@@ -39,7 +39,7 @@ def serving(
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        banner = []
+        banner: list[str] = []
         while not banner or not banner[-1].startswith("  curl"):
             line = process.stdout.readline()
             assert line, process.communicate()[1]

@@ -64,6 +64,7 @@ def tables(simulator: Simulator, replay: ReplayProvider, **changes: Any) -> dict
             "2": {"name": "Beta", "model": "plain", "models": ["plain", "mark-*"]},
         },
         "streams": {"commit_seconds": 0.2, "heartbeat_seconds": 0.2, "detach_seconds": 0.2},
+        "retries": {"max": 0},
         "timeouts": {
             "connect": 0.5, "headers": 0.5, "first_token": 0.6, "idle": 0.5, "total": 20.0,
         },

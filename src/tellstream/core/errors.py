@@ -74,7 +74,7 @@ CODES: Final[dict[str, CodeRow]] = {
         502, "error", False, "The provider's answer could not be understood."
     ),
     "upstream_truncated": CodeRow(
-        502, "warning", False, "The provider's answer broke off before its end."
+        502, "warning", True, "The provider's answer broke off before its end."
     ),
     "provider_rate_limited": CodeRow(
         503, "warning", True, "The provider is limiting requests. Try again later."
@@ -82,7 +82,8 @@ CODES: Final[dict[str, CodeRow]] = {
     "provider_unavailable": CodeRow(
         503, "warning", True, "The provider is unavailable. Try again later."
     ),
-    "provider_timeout": CodeRow(504, "warning", True, "The provider did not answer in time."),
+    # Not tried again: the request may be running there, and may be billed.
+    "provider_timeout": CodeRow(504, "warning", False, "The provider did not answer in time."),
     # Ours.
     "server_error": CodeRow(500, "error", False, "An internal error occurred."),
     "service_unavailable": CodeRow(503, "warning", True, "The server cannot take requests now."),

@@ -28,6 +28,7 @@ from tellstream.providers.simulator import ALIASES, Simulator
 from tellstream.server.application import Application
 from tellstream.server.services import Services, Tenant
 from tellstream.settings import Settings
+from tellstream.streams.retry import RetryPolicy
 from tellstream.streams.service import StreamPolicy, StreamService
 from tellstream.streams.target import Target
 
@@ -111,6 +112,7 @@ async def _open_streams(
         on_disconnect=settings.streams.on_disconnect,
         detach=settings.streams.detach_seconds,
         total=settings.timeouts.total,
+        retry=RetryPolicy(settings.retries.max, settings.timeouts.first_token),
     )
     streams = StreamService(event_log, upstream, limits, policy, time.time)
     stack.push_async_callback(streams.drain, 0.0)  # whatever the drain before it left over
@@ -145,7 +147,12 @@ def _targets(catalog: Catalog) -> dict[str, tuple[Target, ...]]:
 
     return {
         model: tuple(
-            Target(_endpoint(target.provider), dialect(target.provider.dialect), target.model)
+            Target(
+                _endpoint(target.provider),
+                dialect(target.provider.dialect),
+                target.provider.dialect,
+                target.model,
+            )
             for target in targets
         )
         for model, targets in catalog.models.items()

@@ -7,7 +7,9 @@ composed, encoded and appended as one batch.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Final
 
 import structlog
@@ -18,16 +20,16 @@ from tellstream.core.errors import ChatError, ProviderError, ServerError
 from tellstream.core.frames import encode_frames
 from tellstream.eventlog.base import MAX_STREAM_BYTES, MAX_STREAM_EVENTS, EventLog
 from tellstream.providers.base import Caller
+from tellstream.streams.breaker import Breakers
 from tellstream.streams.metering import estimate
+from tellstream.streams.retry import RetryBudget, RetryPolicy
 from tellstream.streams.stream import Attempt, Stream
 from tellstream.streams.target import Target
 
 log = structlog.get_logger("tellstream.stream")
 
-# The provider understood and refused; another target would be asked the same thing in vain.
-_FINAL: Final = frozenset(
-    {"context_length_exceeded", "content_filtered", "provider_rejected", "stream_too_large"}
-)
+# Another target must not be asked for what this one's policy forbids; the size limit is ours.
+_FINAL: Final = frozenset({"content_filtered", "stream_too_large"})
 
 
 class Producer:
@@ -38,6 +40,7 @@ class Producer:
         upstream: the shared HTTP client.
         clock: Unix seconds.
         total_timeout: seconds that a stream may take.
+        retry: when the same target is called again.
         settle: called with the stream before its end is appended, to record usage.
     """
 
@@ -47,12 +50,16 @@ class Producer:
         upstream: Caller,
         clock: Callable[[], float],
         total_timeout: float,
+        retry: RetryPolicy,
         settle: Callable[[Stream], Awaitable[None]],
     ) -> None:
         self._log = event_log
         self._upstream = upstream
         self._clock = clock
         self._total = total_timeout
+        self._retry = retry
+        self._budget = RetryBudget()
+        self._breakers = Breakers()
         self._settle = settle
 
     async def run(self, stream: Stream) -> None:
@@ -74,20 +81,60 @@ class Producer:
     async def _generate(self, stream: Stream) -> Ending:
         """Try the targets in order until one of them gives content."""
         total_at = asyncio.get_running_loop().time() + self._total
-        last = len(stream.targets) - 1
-        for number, target in enumerate(stream.targets):
-            stream.composer.target(target.endpoint.provider, target.model)
-            started = self._clock()
-            try:
-                ending = await self._attempt(stream, target, total_at)
-            except ProviderError as error:
-                self._record(stream, target, started, error)
-                if stream.content or number == last or error.code in _FINAL:
-                    raise
-            else:
-                self._record(stream, target, started, None)
-                return ending
-        raise ServerError("server_error", reason="a model without targets")
+        failure: ProviderError | None = None
+        for target in stream.targets:
+            self._budget.call()
+            for attempt in count(1):
+                stream.composer.target(target.endpoint.provider, target.model)
+                stream.dialect = target.dialect_name
+                try:
+                    return await self._guarded(stream, target, total_at)
+                except ProviderError as error:
+                    failure = error
+                if stream.content or failure.code in _FINAL:
+                    raise failure
+                delay = self._delay(stream, failure, attempt)
+                if delay is None:
+                    break
+                stream.waited += delay
+                await asyncio.sleep(delay)
+        assert failure is not None, "a model without targets"
+        raise failure
+
+    def _delay(self, stream: Stream, error: ProviderError, attempt: int) -> float | None:
+        """How long to wait before the same target is called again; None: not at all."""
+        delay = self._retry.delay(
+            error,
+            attempt=attempt,
+            elapsed=self._clock() - stream.created_at,
+            waited=stream.waited,
+            random=random.random,
+        )
+        return delay if delay is not None and self._budget.take() else None
+
+    async def _guarded(self, stream: Stream, target: Target, total_at: float) -> Ending:
+        """Call one target if its breakers permit, and record how that went."""
+        host, started = target.endpoint.base_url, self._clock()
+        credential = (stream.tenant, target.endpoint.provider, target.model)
+        permitted = False
+
+        def ended(error: ProviderError | None) -> None:
+            nonlocal permitted
+            if permitted:
+                self._breakers.record(host, credential, self._clock(), error)
+                permitted = False
+            self._record(stream, target, started, error)
+
+        try:
+            self._breakers.check(host, credential, started)
+            permitted = True
+            return await self._attempt(stream, target, total_at, ended)
+        except ProviderError as error:
+            ended(error)
+            raise
+        finally:
+            if permitted:  # cancelled, or our own fault: nothing is known of the provider
+                self._breakers.abandon(host, credential)
 
     def _record(
         self, stream: Stream, target: Target, started: float, error: ProviderError | None
@@ -108,8 +155,14 @@ class Producer:
                 milliseconds=milliseconds,
             )
 
-    async def _attempt(self, stream: Stream, target: Target, total_at: float) -> Ending:
-        """Stream one target's answer into the log, up to but without its end."""
+    async def _attempt(
+        self,
+        stream: Stream,
+        target: Target,
+        total_at: float,
+        succeeded: Callable[[None], None],
+    ) -> Ending:
+        """Stream one target's answer into the log, to its end if it ends well."""
         composer = stream.composer
         decoder = target.dialect.decoder(target.endpoint)
         request = target.dialect.request(target.endpoint, target.model, stream.chat)
@@ -137,6 +190,7 @@ class Producer:
                 if body.broken is not None:
                     ending.error.reason = body.broken
                 raise ending.error
+            succeeded(None)
             await self._end(stream, ending)
             await body.linger()
         return ending

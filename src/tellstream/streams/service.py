@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 import structlog
 
-from tellstream.core.chat import ChatRequest
+from tellstream.core.chat import ChatRequest, Replay
 from tellstream.core.composer import CANCELLED, Composer, Ending
 from tellstream.core.errors import RequestError, ServerError
 from tellstream.core.ids import EventIds, stream_id
@@ -21,7 +21,9 @@ from tellstream.core.principals import Ctx
 from tellstream.eventlog.base import EventLog, LogReader
 from tellstream.limits.base import Limits
 from tellstream.providers.base import Caller
+from tellstream.streams.continuations import Continuations
 from tellstream.streams.produce import Producer
+from tellstream.streams.retry import RetryPolicy
 from tellstream.streams.stream import Stream, StreamState
 from tellstream.streams.target import Target
 
@@ -51,6 +53,7 @@ class StreamPolicy(msgspec.Struct, frozen=True):
     on_disconnect: Literal["continue", "cancel"] = "continue"
     detach: float = 60.0
     total: float = 600.0
+    retry: RetryPolicy = RetryPolicy()
 
 
 class StreamService:
@@ -76,7 +79,10 @@ class StreamService:
         self._limits = limits
         self._policy = policy
         self._clock = clock
-        self._producer = Producer(event_log, upstream, clock, policy.total, self._settle)
+        self._producer = Producer(
+            event_log, upstream, clock, policy.total, policy.retry, self._settle
+        )
+        self._continuations = Continuations(clock)
         self._running: dict[str, Stream] = {}
         self._ended: OrderedDict[str, tuple[_Owner, StreamState]] = OrderedDict()
         self.draining = False
@@ -116,6 +122,7 @@ class StreamService:
                 chat.metadata,
             )
             identity = stream_id(secrets.randbits(128))
+            chat = self._continuations.restore(ctx.tenant, ctx.subject, chat)
             stream = Stream(
                 identity, ctx.tenant, ctx.subject, chat, targets, composer, self._clock()
             )
@@ -211,6 +218,10 @@ class StreamService:
         self._limits.release_stream(stream.tenant)
         if stream.detach_timer is not None:
             stream.detach_timer.cancel()
+        if stream.composer.tool_ids and stream.dialect:
+            replay = Replay(stream.dialect, tuple(stream.composer.replay))
+            ids = stream.composer.tool_ids
+            self._continuations.remember(stream.tenant, stream.subject, ids, replay)
         ending, usage = stream.ending, stream.usage
         assert ending is not None
         assert usage is not None

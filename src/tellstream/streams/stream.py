@@ -61,6 +61,8 @@ class Stream:
         estimated: whether ``usage`` is an estimate.
         stop: set once: the ending to use instead of what the provider would say.
         attempts: the calls so far.
+        dialect: of the target called last.
+        waited: seconds between calls, so far.
         attached: readers following now.
     """
 
@@ -90,6 +92,8 @@ class Stream:
         self.estimated = False
         self.stop: Ending | None = None
         self.attempts: list[Attempt] = []
+        self.dialect = ""
+        self.waited = 0.0
         self.attached = 0
         self.task: asyncio.Task[None] | None = None
         self.detach_timer: asyncio.TimerHandle | None = None

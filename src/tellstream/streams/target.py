@@ -10,4 +10,5 @@ class Target(msgspec.Struct, frozen=True):
 
     endpoint: Endpoint
     dialect: Dialect
+    dialect_name: str
     model: str

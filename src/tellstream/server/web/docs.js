@@ -36,7 +36,7 @@ function prose(text = "") {
 }
 
 const slug = (text) => text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
-const schemaAnchor = (name) => `schema-${slug(name)}`;
+const schemaAnchor = (name) => `schema-${name}`;
 
 // --- schemas -------------------------------------------------------------------------------------
 
@@ -161,8 +161,8 @@ function operationBlock(document, operation) {
     el("p.quiet", {}, operation.open ? "Public: no token is needed." : scopeWords(operation)),
     parametersOf(operation),
     bodyOf(operation),
-    responsesOf(operation),
     tryPanel(document, operation),
+    responsesOf(operation),
   );
 }
 
@@ -232,7 +232,12 @@ function tryPanel(document, operation) {
   ]));
   const [mediaType, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
   const editor = mediaType && el("textarea", {rows: 6, spellcheck: "false"});
-  if (editor) editor.value = JSON.stringify(example(document, content.schema), null, 2);
+  if (editor) {
+    const value = example(document, content.schema);
+    editor.value = mediaType.includes("urlencoded")
+      ? new URLSearchParams(value).toString()
+      : JSON.stringify(value, null, 2);
+  }
 
   const send = el("button.primary", {type: "submit"}, "Send");
   const stop = el("button", {type: "button", hidden: true}, "Stop");
