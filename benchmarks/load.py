@@ -16,7 +16,6 @@ from random import Random
 from typing import Any, Final, cast
 
 import msgspec
-
 from benchmarks.scenarios import Scenario
 
 HOST: Final = "127.0.0.1"

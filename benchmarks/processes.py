@@ -22,7 +22,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 import psutil
-
 from benchmarks.load import HOST
 
 START_SECONDS: Final = 30.0

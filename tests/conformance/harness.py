@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from conformance import expected
 from conformance.expected import Recording
 from support.chat import ask
 from support.replay import Answer, Chunking, ReplayProvider, random_cuts, single_bytes, whole
 from support.server import Running, tellstream
-
-from conformance import expected
 
 CHUNKINGS: dict[str, Chunking] = {
     "whole": whole,

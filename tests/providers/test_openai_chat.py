@@ -759,6 +759,29 @@ def test_whatever_json_a_host_sends_becomes_a_stream_that_can_be_read(
         assert ev.encode(ev.decode(event.type, ev.encode(event))) == ev.encode(event)
 
 
+ODD = [None, "", "a", "<think>", 0, 1, True, 1.5, [], {}, ["x"], {"x": 1}, {"error": "x"}]
+MEMBERS = {
+    "chunk": ["choices", "usage", "error", "citations", "search_results", "x_groq", "model", "new"],
+    "choice": ["delta", "index", "finish_reason", "usage", "logprobs"],
+    "delta": [
+        *("content", "role", "reasoning_content", "reasoning", "reasoning_details", "refusal"),
+        *("tool_calls", "function_call", "annotations", "images", "executed_tools", "obfuscation"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("level", "name"), [(k, name) for k, v in MEMBERS.items() for name in v])
+def test_the_short_way_for_plain_chunks_gives_the_same_parts(level: str, name: str) -> None:
+    for odd in ODD:
+        delta = {"content": "a", **({name: odd} if level == "delta" else {})}
+        choice = {"index": 0, "delta": delta, **({name: odd} if level == "choice" else {})}
+        body = data({"choices": [choice], **({name: odd} if level == "chunk" else {})})
+        # The short way is taken once the model was named.
+        short, long = meant([chunk(model="m"), body]), meant([chunk(), body])
+        assert short[0] == [pt.Model("m"), *(p for p in long[0] if not isinstance(p, pt.Model))]
+        assert short[1] == long[1]
+
+
 # --- the dialect ---------------------------------------------------------------------------------
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.replay import ReplayProvider
 from support.server import Running, tellstream
-
 from tellstream.providers.simulator import Simulator
 
 SCRIPTS = {

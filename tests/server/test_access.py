@@ -6,9 +6,9 @@ from typing import Any
 import aiohttp
 import pytest
 from multidict import CIMultiDictProxy
+
 from support.chat import ask
 from support.server import Running
-
 from tellstream.auth.issuers import embedded_issuer
 from tellstream.auth.keys import SigningKeys
 from tellstream.auth.tokens import sign_token

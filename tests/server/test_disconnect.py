@@ -8,11 +8,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from server.conftest import tables
 from support.chat import ask, parse
 from support.replay import ReplayProvider
 from support.server import Running, tellstream
-
 from tellstream.core.transcript import fold
 from tellstream.providers.simulator import Simulator
 

@@ -4,6 +4,7 @@ import asyncio
 
 import aiohttp
 import pytest
+
 from support.chat import ask, parse
 from support.server import Running
 

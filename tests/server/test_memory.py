@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+
 from support.chat import parse
 
 GROWTH: float = 8 * 1024 * 1024

@@ -6,9 +6,9 @@ import time
 
 import aiohttp
 import pytest
+
 from support.chat import ask
 from support.server import Running
-
 from tellstream.core.sse import SseDecoder
 
 ULID = re.compile(r"evt_[0-7][0-9A-HJKMNP-TV-Z]{25}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from support.chat import ask
 from support.server import Running
 
@@ -184,6 +185,7 @@ async def test_limits_are_in_the_headers_and_enforced(
         reply = await ask(server, {"prompt": "x"})
         assert (reply.status, reply.json["error"]) == (429, "rate_limit_exceeded")
         assert 1 <= int(reply.headers["Retry-After"]) <= 21
+        assert reply.headers["X-RateLimit-Remaining"] == "0"
 
 
 async def test_concurrent_streams_are_limited_and_given_back(

@@ -6,11 +6,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from server.conftest import tables
 from support.chat import Reply, ask
 from support.replay import ReplayProvider
 from support.server import Running, tellstream
-
 from tellstream.providers.simulator import Simulator
 
 FLAKY = {

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+
 from conformance.expected import ROOT
 from support.chat import parse
 from support.replay import Answer, ReplayProvider
 from support.server import Running, tellstream
-
 from tellstream.core.transcript import fold
 
 RECORDINGS = (

@@ -124,6 +124,20 @@ def simulate(
     asyncio.run(serve_forever(host, port, announce))
 
 
+@app.command(name="doctor")
+@one_line_errors
+def run_doctor(config: Config = None) -> None:
+    """Check the configuration and call each provider once.
+
+    Says for each provider whether it can be reached and takes the key, how long the first token
+    takes, and whether frames arrive one by one. Exit code 0 if all is well. Each call is a real,
+    short question to the provider's first configured model.
+    """
+    from tellstream.cli import doctor
+
+    raise typer.Exit(doctor.doctor(config))
+
+
 @app.command(name="demo")
 @one_line_errors
 def run_demo(config: Config = None) -> None:

@@ -2,16 +2,28 @@
 
 from typing import Protocol
 
+import msgspec
+
+from tellstream.core.errors import RequestError
+
+
+class RateDecision(msgspec.Struct, frozen=True):
+    """Whether a request may pass.
+
+    Attributes:
+        headers: the ``X-RateLimit-*`` fields of the response, also of a refusal.
+        refusal: ``rate_limit_exceeded``, or None if the request may pass.
+    """
+
+    headers: dict[str, str]
+    refusal: RequestError | None = None
+
 
 class Limits(Protocol):
     """Requests per minute, concurrent streams and tokens per day."""
 
-    def take_request(self, tenant: int, per_minute: int | None) -> dict[str, str]:
-        """Count one request; returns the ``X-RateLimit-*`` headers, empty without a limit.
-
-        Raises:
-            RequestError: ``rate_limit_exceeded``.
-        """
+    def take_request(self, tenant: int, per_minute: int) -> RateDecision:
+        """Count one request."""
 
     def check_tokens(self, tenant: int, per_day: int | None) -> None:
         """Check that the tenant has tokens left today (UTC).

@@ -9,6 +9,7 @@ from typing import Final
 
 from tellstream.core.errors import RequestError
 from tellstream.limits import gcra
+from tellstream.limits.base import RateDecision
 
 WINDOW: Final = 60.0
 """Seconds; the limit is named requests per minute."""
@@ -30,27 +31,20 @@ class MemoryLimits:
         self._streams: dict[int, int] = {}
         self._tokens: dict[int, tuple[int, int]] = {}  # tenant -> (day, tokens)
 
-    def take_request(self, tenant: int, per_minute: int | None) -> dict[str, str]:
-        """Count one request.
-
-        Returns:
-            The ``X-RateLimit-*`` headers of the response; empty without a limit.
-
-        Raises:
-            RequestError: ``rate_limit_exceeded``.
-        """
-        if per_minute is None:
-            return {}
+    def take_request(self, tenant: int, per_minute: int) -> RateDecision:
+        """Count one request."""
         now = self._clock()
         taken = gcra.take(self._tats.get(tenant), now, per_minute, WINDOW)
         self._tats[tenant] = taken.tat
-        if not taken.allowed:
-            raise RequestError("rate_limit_exceeded", retry_after=taken.retry_after)
-        return {
+        headers = {
             "X-RateLimit-Limit": str(taken.limit),
             "X-RateLimit-Remaining": str(taken.remaining),
             "X-RateLimit-Reset": str(math.ceil(now + taken.reset_after)),
         }
+        if taken.allowed:
+            return RateDecision(headers)
+        refusal = RequestError("rate_limit_exceeded", retry_after=taken.retry_after)
+        return RateDecision(headers, refusal)
 
     def check_tokens(self, tenant: int, per_day: int | None) -> None:
         """Check that the tenant has tokens left today (UTC).

@@ -5,7 +5,7 @@ Read ``build`` from top to bottom to see everything a running server consists of
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from importlib import import_module
 from typing import Any, Final
@@ -28,6 +28,7 @@ from tellstream.providers.simulator import ALIASES, Simulator
 from tellstream.server.application import Application
 from tellstream.server.services import Services, Tenant
 from tellstream.settings import Settings
+from tellstream.streams.probe import Finding, probe
 from tellstream.streams.retry import RetryPolicy
 from tellstream.streams.service import StreamPolicy, StreamService
 from tellstream.streams.target import Target
@@ -97,6 +98,20 @@ def build(settings: Settings, catalog: Catalog) -> Application:
         )
 
     return Application(start, stack.aclose)
+
+
+async def diagnose(settings: Settings, catalog: Catalog) -> AsyncIterator[Finding]:
+    """Call one model of each provider, as the server would."""
+    async with AsyncExitStack() as stack:
+        upstream = Upstream(Timeouts(**settings.timeouts.model_dump()))
+        await upstream.start()
+        stack.push_async_callback(upstream.close)
+        offer = await _with_simulator(catalog, stack)
+        probed: set[str] = set()
+        for target in (target for targets in _targets(offer).values() for target in targets):
+            if target.endpoint.provider not in probed:
+                probed.add(target.endpoint.provider)
+                yield await probe(upstream, target, settings.timeouts.total)
 
 
 async def _open_streams(

@@ -140,7 +140,10 @@ async def _start(services: Services, call: Call) -> Stream:
     ctx = call.ctx
     tenant = services.tenants[ctx.tenant]
     limits = tenant.settings.limits
-    call.response_headers |= services.limits.take_request(ctx.tenant, limits.requests_per_minute)
+    rate = services.limits.take_request(ctx.tenant, limits.requests_per_minute)
+    call.response_headers |= rate.headers
+    if rate.refusal is not None:
+        raise rate.refusal
     check_json(call.headers)
     chat_request = native.parse(
         await read_body(call.receive),
