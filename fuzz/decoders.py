@@ -10,7 +10,6 @@ import time
 from typing import Final
 
 from conformance.expected import ROOT
-
 from tellstream.core import grammar
 from tellstream.core.composer import Composer
 from tellstream.core.ids import EventIds

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from e2e.test_cli import serving, url_of
 
+from e2e.test_cli import serving, url_of
 from tellstream.config import load_settings
 
 ROOT: Final = Path(__file__).parents[1]

@@ -246,9 +246,10 @@ def hosts(words: Words) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, tuple):  # of a pattern, or a header, and what belongs to it
-        pairs = [(k, v if isinstance(v, str) else ", ".join(sorted(v))) for k, v in value]
-        return "; ".join(f"`{key}`: {text}" for key, text in pairs)
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(value))
+    if isinstance(value, tuple):  # of patterns, or of a pattern or header and what belongs to it
+        return "; ".join(x if isinstance(x, str) else f"`{x[0]}`: {_shown(x[1])}" for x in value)
     return "yes" if value is True else "no" if value is False else _code(value) or "empty"
 
 

@@ -99,13 +99,30 @@ def tool_calls(recording: Recording) -> list[dict[str, Any]]:
     return [_call(call) for call in recording.expected.get("tool_calls") or []]
 
 
+class MadeId:
+    """Equals any id that we make where the provider gave none."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and re.fullmatch(r"call_[0-9A-Z]{26}", other) is not None
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "MadeId()"
+
+
 def _call(call: dict[str, Any]) -> dict[str, Any]:
-    row = {"tool_id": call["id"], "tool_name": call["name"]}
+    row = {"tool_id": call["id"] or MadeId(), "tool_name": call["name"]}
     raw = call["arguments_json"] or "{}"
     try:
-        return {**row, "arguments": json.loads(raw)}
+        value = json.loads(raw)
     except ValueError:
-        return {**row, "arguments": {}, "invalid_arguments": raw}
+        value = None
+    if isinstance(value, dict):
+        return {**row, "arguments": value}
+    # The input of a custom tool is text; the manifest wrote it as a JSON string.
+    return {**row, "arguments": {}, "invalid_arguments": value if isinstance(value, str) else raw}
 
 
 def openai_chat_usage(raw: dict[str, Any]) -> dict[str, Any]:
@@ -128,4 +145,49 @@ def openai_chat_usage(raw: dict[str, Any]) -> dict[str, Any]:
         "cache_write_input_tokens": written,
         "cache_read_input_tokens": cached,
         "thought_tokens": thought,
+    }
+
+
+def openai_responses_usage(raw: dict[str, Any]) -> dict[str, Any]:
+    """Counts are inclusive already; only the names differ."""
+    prompt, completion = raw["input_tokens"], raw["output_tokens"]
+    taken = raw.get("input_tokens_details") or {}
+    given = raw.get("output_tokens_details") or {}
+    thought = given.get("reasoning_tokens")
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "cache_write_input_tokens": taken.get("cache_write_tokens"),
+        "cache_read_input_tokens": taken.get("cached_tokens"),
+        "thought_tokens": None if thought is None else min(thought, completion),
+    }
+
+
+RESPONSES_FINISH = {
+    "completed": "Stop",
+    "incomplete:max_output_tokens": "Length",
+    "incomplete:content_filter": "ContentFilter",
+    "failed": "Error",
+    None: "Unknown",
+}
+
+
+def openai_responses_finish(recording: Recording) -> str:
+    expected = recording.expected
+    if expected.get("error"):
+        return "Error"
+    if expected.get("refusal"):
+        return "ContentFilter"
+    reason = RESPONSES_FINISH.get(expected.get("finish_reason"), "Other")
+    return "ToolCalls" if expected.get("tool_calls") and reason == "Stop" else reason
+
+
+def ollama_usage(raw: dict[str, Any]) -> dict[str, Any]:
+    """A count that is missing is zero: the prompt was in the cache."""
+    return {
+        "prompt_tokens": raw.get("prompt_eval_count", 0),
+        "completion_tokens": raw.get("eval_count", 0),
+        "cache_write_input_tokens": None,
+        "cache_read_input_tokens": None,
+        "thought_tokens": None,
     }

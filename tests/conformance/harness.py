@@ -85,8 +85,8 @@ async def check_recording(
     assert transcript.tool_calls == expected.tool_calls(recording)
     assert transcript.finish_reason == norms.finish_reason(recording)
     assert len(transcript.citations) == recording.expected["citations_count"]
-    cited = [citation.source for citation in transcript.citations]
-    assert cited == (recording.expected.get("citation_urls") or [])
+    cited = dict.fromkeys(citation.source for citation in transcript.citations)
+    assert list(cited) == list(dict.fromkeys(recording.expected.get("citation_urls") or []))
     ran = [call["name"] for call in recording.expected.get("server_tool_calls") or []]
     assert [key.split(".")[1] for key in transcript.provider_tools if ".completed" in key] == ran
     raw = recording.expected.get("usage")

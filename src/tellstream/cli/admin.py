@@ -15,7 +15,10 @@ app = typer.Typer(help="Administer this installation.", no_args_is_help=True)
 client_app = typer.Typer(help="OAuth clients.", no_args_is_help=True)
 app.add_typer(client_app, name="client")
 
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="TOML file; default: tellstream.toml if there."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

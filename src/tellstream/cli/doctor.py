@@ -23,7 +23,7 @@ def doctor(config: Path | None) -> int:
     settings = load_settings(config, os.environ, Path.cwd())
     check_available(settings)
     catalog = build_offer(settings, os.environ)
-    _line("ok", "configuration", f"{len(catalog.models)} models, {len(catalog.tenants)} tenants")
+    _line("ok", "configuration", f"models: {len(catalog.models)}, tenants: {len(catalog.tenants)}")
     SigningKeys.load_or_create(settings.data_dir)
     _line("ok", "signing keys", str(settings.data_dir))
     return asyncio.run(_providers(diagnose(settings, catalog)))

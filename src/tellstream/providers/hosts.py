@@ -50,6 +50,10 @@ class Host:
         reasoning_style: how the effort is asked for. effort: ``reasoning_effort: "low"``; object:
             ``reasoning: {"effort": "low"}``; thinking: ``thinking: {"type": "enabled"}`` beside
             ``reasoning_effort``; none: it cannot be asked for, the parameter is dropped.
+        responses_path: path of the Responses API under the base URL.
+        stores_responses: whether it keeps a Responses answer unless told ``store: false``.
+        encrypted_thinking: fnmatch patterns of the models that hand out their thinking encrypted
+            when asked with ``include``; others answer 400.
         default_models: models offered when the configuration names none, the first by default.
         cancel_stops_billing: whether closing the connection ends what the host charges; None when
             not known, not uniform, or nothing is charged.
@@ -68,6 +72,9 @@ class Host:
     completion_excludes_reasoning: bool = False
     drop_parameters: tuple[tuple[str, frozenset[str]], ...] = ()
     reasoning_style: ReasoningStyle = "effort"
+    responses_path: str = "/responses"
+    stores_responses: bool = False
+    encrypted_thinking: tuple[str, ...] = ()
     default_models: tuple[str, ...] = ()
     cancel_stops_billing: bool | None = None
 
@@ -77,6 +84,10 @@ class Host:
         return unknown.union(
             *(names for pattern, names in self.drop_parameters if fnmatchcase(model, pattern))
         )
+
+    def encrypts_thinking(self, model: str) -> bool:
+        """Tell whether ``model`` hands out its thinking encrypted."""
+        return any(fnmatchcase(model, pattern) for pattern in self.encrypted_thinking)
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """Return the request header that carries ``key``."""
@@ -141,6 +152,24 @@ _OPENAI_DROPS: Final = (
     ("gpt-[34]*", _EFFORT),
 )
 
+# Reasoning models; gpt-5-chat is none. ([!c] and codex: all but chat.)
+_OPENAI_ENCRYPTS: Final = (
+    "o[1-9]*",
+    "gpt-[5-9]",
+    "gpt-[5-9].*",
+    "gpt-[5-9]-[!c]*",
+    "gpt-[5-9]-codex*",
+)
+
+# The first Claude models do not think; the latest choose their sampling themselves.
+_CLAUDE_DROPS: Final = (
+    *((f"claude-3-{name}*", _EFFORT) for name in ("5", "haiku", "opus", "sonnet")),
+    *((f"claude-opus-4-{minor}*", _TEMPERATURE) for minor in "789"),
+    *((f"claude-{name}-[5-9]*", _TEMPERATURE) for name in ("haiku", "sonnet", "opus")),
+    ("claude-fable*", _TEMPERATURE),
+    ("claude-mythos*", _TEMPERATURE),
+)
+
 _ROWS: Final = (
     Host(
         name="xai",
@@ -151,6 +180,8 @@ _ROWS: Final = (
         drop_parameters=tuple(
             (pattern, _EFFORT) for pattern in ("*-reasoning*", "grok-4", "grok-4-*", "grok-code*")
         ),
+        stores_responses=True,
+        encrypted_thinking=("*",),
         default_models=("grok-4-1-fast-non-reasoning",),
         cancel_stops_billing=True,
     ),
@@ -160,6 +191,8 @@ _ROWS: Final = (
         key_env="OPENAI_API_KEY",
         token_limit_field="max_completion_tokens",  # noqa: S106  (a request field)
         drop_parameters=_OPENAI_DROPS,
+        stores_responses=True,
+        encrypted_thinking=_OPENAI_ENCRYPTS,
         default_models=("gpt-6-luna",),
         cancel_stops_billing=True,
     ),
@@ -171,6 +204,7 @@ _ROWS: Final = (
         auth_header="x-api-key",
         auth_scheme="",
         extra_headers=(("anthropic-version", "2023-06-01"),),
+        drop_parameters=_CLAUDE_DROPS,
         default_models=("claude-haiku-4-5", "claude-sonnet-5"),
         cancel_stops_billing=True,
     ),
@@ -181,6 +215,10 @@ _ROWS: Final = (
         key_env="GEMINI_API_KEY",
         auth_header="x-goog-api-key",
         auth_scheme="",
+        # Models that do not think refuse to be told how much.
+        drop_parameters=tuple(
+            (pattern, _EFFORT) for pattern in ("gemini-1*", "gemini-2.0*", "gemini-2*image*", "gemma*")
+        ),
         default_models=("gemini-flash-latest",),
         cancel_stops_billing=False,
     ),
@@ -219,6 +257,8 @@ _ROWS: Final = (
         key_env="OPENROUTER_API_KEY",
         usage_flag=False,  # always sent
         reasoning_style="object",
+        stores_responses=True,
+        encrypted_thinking=("*",),
         default_models=("openrouter/auto",),
     ),
     Host(
@@ -233,6 +273,7 @@ _ROWS: Final = (
         key_env="PERPLEXITY_API_KEY",
         usage_flag=False,  # on every chunk
         reasoning_style="none",
+        responses_path="/v1/responses",
         default_models=("sonar",),
         cancel_stops_billing=False,
     ),
@@ -265,6 +306,8 @@ _ROWS: Final = (
         auth_scheme="",
         token_limit_field="max_completion_tokens",  # noqa: S106  (a request field)
         drop_parameters=_OPENAI_DROPS,
+        stores_responses=True,
+        encrypted_thinking=_OPENAI_ENCRYPTS,
         cancel_stops_billing=True,
     ),
     Host(name="vllm", base_url="http://127.0.0.1:8000/v1"),

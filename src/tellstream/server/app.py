@@ -35,7 +35,11 @@ from tellstream.streams.target import Target
 
 log = structlog.get_logger("tellstream.server")
 
-DIALECTS: Final = {"openai-chat": "tellstream.providers.openai_chat:OpenAIChat"}
+DIALECTS: Final = {
+    "openai-chat": "tellstream.providers.openai_chat:OpenAIChat",
+    "openai-responses": "tellstream.providers.openai_responses:OpenAIResponses",
+    "ollama": "tellstream.providers.ollama:Ollama",
+}
 """Where each dialect lives; imported when a provider speaks it."""
 SWEEP_SECONDS: Final = 0.1
 """Between two cleanings of the in-memory log; with what one may pack, 500 streams a second."""

@@ -1,5 +1,6 @@
 """The OpenAPI document, made from the table of routes and the types on the wire."""
 
+import re
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ from tellstream.core.errors import CODES
 from tellstream.core.events import EVENT_TYPES, Citation
 from tellstream.core.usage import FinishReason, Usage
 from tellstream.protocols.native import ChatBody
+from tellstream.streams.stream import StreamState
 
 if TYPE_CHECKING:
     from tellstream.server.routes import Route
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
 
-# What each route answers when it succeeds: status, media type, schema.
+# What each route answers when it succeeds: media type and schema.
 _ANSWERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "/v1/chat/stream": (
         "text/event-stream",
@@ -29,12 +31,22 @@ _ANSWERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         },
     ),
     "/v1/chat": (_JSON, {"$ref": _REF.format(name="Answer")}),
+    "/v1/streams/{id}": (_JSON, {"$ref": _REF.format(name="StreamAnswer")}),
+    "/v1/streams/{id}/cancel": (_JSON, {"$ref": _REF.format(name="StreamAnswer")}),
     "/v1/models": (_JSON, {"$ref": _REF.format(name="Models")}),
     "/oauth/token": (_JSON, {"$ref": _REF.format(name="Token")}),
     "/docs": ("text/html", {"type": "string"}),
     "/docs/docs.js": ("text/javascript", {"type": "string"}),
     "/docs/docs.css": ("text/css", {"type": "string"}),
 }
+_FORM: Final = "application/x-www-form-urlencoded"
+# What each route takes: media type and schema.
+_BODIES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "/v1/chat/stream": (_JSON, {"$ref": _REF.format(name="ChatBody")}),
+    "/v1/chat": (_JSON, {"$ref": _REF.format(name="ChatBody")}),
+    "/oauth/token": (_FORM, {"$ref": _REF.format(name="TokenRequest")}),
+}
+_STATUSES: Final = {"/v1/streams/{id}/cancel": 202}
 _CHAT_ERRORS: Final = (400, 401, 403, 408, 413, 415, 422, 429, 500, 502, 503, 504)
 _READ_ERRORS: Final = (400, 401, 403, 500)
 
@@ -90,12 +102,18 @@ def openapi_document(
 
 def _operation(route: "Route", public: bool) -> dict[str, Any]:
     media_type, schema = _ANSWERS.get(route.path, (_JSON, {"type": "object"}))
+    status = str(_STATUSES.get(route.path, 200))
     responses: dict[str, Any] = {
-        "200": {"description": "Success", "content": {media_type: {"schema": schema}}}
+        status: {"description": "Success", "content": {media_type: {"schema": schema}}}
     }
     operation: dict[str, Any] = {"summary": route.summary, "responses": responses}
+    if route.path in _BODIES:
+        media_type, schema = _BODIES[route.path]
+        operation["requestBody"] = {"required": True, "content": {media_type: {"schema": schema}}}
     if public:
         operation["security"] = []
+        if route.path in _BODIES:
+            responses |= {code: _error(int(code), "OAuthError") for code in ("400", "401")}
         return operation
     operation["security"] = [{"oauth": [route.scope]}]
     operation["parameters"] = [
@@ -104,20 +122,23 @@ def _operation(route: "Route", public: bool) -> dict[str, Any]:
             "in": "header",
             "required": True,
             "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
-        }
+        },
+        *(
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in re.findall(r"{(\w+)}", route.path)
+        ),
     ]
-    chat = route.method == "POST"
-    if chat:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {_JSON: {"schema": {"$ref": _REF.format(name="ChatBody")}}},
-        }
-    for status in _CHAT_ERRORS if chat else _READ_ERRORS:
-        responses[str(status)] = {
-            "description": ", ".join(c for c, row in CODES.items() if row.status == status),
-            "content": {_JSON: {"schema": {"$ref": _REF.format(name="ErrorBody")}}},
-        }
+    errors = _CHAT_ERRORS if route.path in _BODIES else _READ_ERRORS
+    responses |= {str(code): _error(code, "ErrorBody") for code in errors}
+    if "{" in route.path:
+        responses["404"] = _error(404, "ErrorBody")
     return operation
+
+
+def _error(status: int, schema: str) -> dict[str, Any]:
+    codes = ", ".join(code for code, row in CODES.items() if row.status == status)
+    content = {_JSON: {"schema": {"$ref": _REF.format(name=schema)}}}
+    return {"description": codes, "content": content}
 
 
 def _operation_id(method: str, path: str) -> str:
@@ -128,7 +149,7 @@ def _operation_id(method: str, path: str) -> str:
 
 def _schemas() -> dict[str, Any]:
     _, components = msgspec.json.schema_components(
-        [*EVENT_TYPES.values(), Citation, Usage, FinishReason],
+        [*EVENT_TYPES.values(), Citation, Usage, FinishReason, StreamState],
         ref_template="#/components/schemas/{name}",
     )
     by_class = {struct.__name__: name for name, struct in EVENT_TYPES.items()}
@@ -165,7 +186,23 @@ def _schemas() -> dict[str, Any]:
             )
         }
     )
-    models = {"type": "array", "items": _object({"id": string, "default": boolean})}
+    schemas["StreamAnswer"] = _object({"data": {"$ref": _REF.format(name="StreamState")}})
+    schemas["OAuthError"] = _object({"error": string, "error_description": string})
+    schemas["TokenRequest"] = _object(
+        {
+            "grant_type": {"type": "string", "enum": ["client_credentials"]},
+            "client_id": string,
+            "client_secret": string,
+            "scope": string,
+            "resource": string,
+        },
+        optional=("client_id", "client_secret", "scope", "resource"),
+    )
+    models = {
+        "type": "array",
+        "description": "The default model comes first.",
+        "items": _object({"id": string, "default": boolean}),
+    }
     schemas["Models"] = _object({"data": models})
     schemas["Token"] = _object(
         {
@@ -175,6 +212,9 @@ def _schemas() -> dict[str, Any]:
             "scope": string,
         }
     )
+    for schema in schemas.values():
+        if "description" in schema:  # a docstring: its first paragraph is for readers of the API
+            schema["description"] = schema["description"].split("\n\n")[0].replace("``", "`")
     return schemas
 
 

@@ -4,6 +4,7 @@ The estimate is a calibrated count, not a tokeniser: over the recorded answers o
 token holds about four characters of text, and a message costs a few tokens of framing.
 """
 
+import json
 from typing import Final
 
 from tellstream.core.chat import ChatRequest
@@ -18,7 +19,9 @@ def estimate(chat: ChatRequest, output_characters: int) -> Usage:
     texts = [chat.prompt, *(turn.content for turn in chat.history)]
     if chat.system:
         texts.append(chat.system)
-    characters = sum(len(text) for text in texts)
+    texts += [json.dumps(call.arguments) for turn in chat.history for call in turn.tool_calls]
+    texts += [json.dumps(tool.parameters) + (tool.description or "") for tool in chat.tools]
+    characters = sum(map(len, texts))
     return Usage(
         prompt_tokens=_tokens(characters) + TOKENS_PER_MESSAGE * len(texts),
         completion_tokens=_tokens(output_characters),

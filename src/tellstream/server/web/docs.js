@@ -13,6 +13,9 @@ const GROUPS = [
 
 const byId = (id) => document.getElementById(id);
 
+// Without the browser's own credentials: a 401 must not open its password dialog.
+const ask = (path, options) => fetch(ROOT + path, {credentials: "omit", ...options});
+
 // --- building the page ---------------------------------------------------------------------------
 
 // el("a.link", {href: "#x"}, "text", node, …): an element with attributes, listeners and children.
@@ -283,16 +286,14 @@ async function call(operation, path, mediaType, body, view) {
   const headers = operation.open ? {} : accessHeaders();
   if (mediaType) headers["Content-Type"] = mediaType;
   const began = performance.now();
-  const response = await fetch(ROOT + path, {
+  const response = await ask(path, {
     method: operation.method.toUpperCase(), headers, body, signal: abort.signal,
   });
   const said = `${response.status} ${response.statusText}`.trim();
   const type = response.headers.get("Content-Type") ?? "";
   if (type.startsWith("text/event-stream")) {
     const id = response.headers.get("X-Stream-Id");
-    stopStream = () => fetch(`${ROOT}/v1/streams/${id}/cancel`, {
-      method: "POST", headers: accessHeaders(),
-    });
+    stopStream = () => ask(`/v1/streams/${id}/cancel`, {method: "POST", headers: accessHeaders()});
     view.status.textContent = `${said}, streaming`;
     const frames = await showStream(response, view.answer, id);
     view.status.textContent = `${said}, ${frames} events in ${seconds(began)}`;
@@ -377,7 +378,7 @@ byId("credentials").addEventListener("submit", async (event) => {
   form.set("grant_type", "client_credentials");
   status.textContent = "Waiting …";
   try {
-    const response = await fetch(`${ROOT}/oauth/token`, {method: "POST", body: form});
+    const response = await ask("/oauth/token", {method: "POST", body: form});
     const answer = await response.json();
     if (answer.access_token) byId("token").value = answer.access_token;
     status.textContent = response.ok
@@ -424,7 +425,7 @@ function draw(document) {
 }
 
 try {
-  const response = await fetch(`${ROOT}/openapi.json`);
+  const response = await ask("/openapi.json");
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
   draw(await response.json());
   window.addEventListener("hashchange", openTarget);
