@@ -34,7 +34,7 @@ fuzz: setup ## a longer search for input that breaks a decoder
 	PYTHONPATH=tests $(BIN)/python fuzz/decoders.py
 
 docs: setup ## regenerate the generated pages of docs/
-	$(BIN)/python -m tellstream.docs
+	$(BIN)/python -m tellstream.docs && PYTHONPATH=tests $(BIN)/python -m faults.page
 
 lock: ## recompute requirements/*.txt (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt
