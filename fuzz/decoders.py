@@ -15,7 +15,9 @@ from tellstream.core.composer import Composer
 from tellstream.core.ids import EventIds
 from tellstream.core.parts import Part
 from tellstream.core.usage import Usage
-from tellstream.providers.openai_chat import OpenAIChatDecoder
+from tellstream.providers.base import Dialect, Endpoint
+from tellstream.providers.hosts import GENERIC
+from tellstream.server.app import DIALECTS, load_dialect
 
 SECONDS: Final = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
 SEED: Final = int(sys.argv[2]) if len(sys.argv) > 2 else time.time_ns()
@@ -27,8 +29,8 @@ BUILT_IN: Final = (
 )
 
 
-def decode(chunks: list[bytes]) -> list[Part]:
-    decoder = OpenAIChatDecoder()
+def decode(dialect: Dialect, chunks: list[bytes]) -> list[Part]:
+    decoder = dialect.decoder(Endpoint("fuzz", "http://127.0.0.1/v1", None, GENERIC))
     parts = [part for chunk in chunks for part in decoder.feed(chunk)]
     return parts + decoder.eof()
 
@@ -62,9 +64,9 @@ def mutate(body: bytes, source: random.Random) -> bytes:
     return bytes(data)
 
 
-def check(body: bytes, source: random.Random) -> None:
-    whole = decode([body])
-    assert repr(whole) == repr(decode(cut(body, source))), "two chunkings differ"
+def check(dialect: Dialect, body: bytes, source: random.Random) -> None:
+    whole = decode(dialect, [body])
+    assert repr(whole) == repr(decode(dialect, cut(body, source))), "two chunkings differ"
     composer = Composer(EventIds(1), "fuzz", "m")
     events = composer.feed(whole, 1.0)
     events += composer.close(composer.ending(), Usage(), 2.0)
@@ -74,14 +76,19 @@ def check(body: bytes, source: random.Random) -> None:
 def main() -> None:
     print(f"seed {SEED}, {SECONDS:.0f} s", flush=True)
     source = random.Random(SEED)
-    corpus = [BUILT_IN, *(p.read_bytes()[:20_000] for p in sorted(ROOT.glob("openai-chat/*")))]
+    corpus = {
+        name: [BUILT_IN, *(p.read_bytes()[:20_000] for p in sorted(ROOT.glob(f"{name}/*")))]
+        for name in DIALECTS
+    }
+    dialects = {name: load_dialect(name) for name in DIALECTS}
     runs, deadline = 0, time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        body = mutate(source.choice(corpus), source)
+        name = source.choice(list(DIALECTS))
+        body = mutate(source.choice(corpus[name]), source)
         try:
-            check(body, source)
+            check(dialects[name], body, source)
         except BaseException:
-            print(f"run {runs}: {body!r}")
+            print(f"run {runs}, {name}: {body!r}")
             raise
         runs += 1
     print(f"{runs} inputs, no failure")

@@ -191,3 +191,75 @@ def ollama_usage(raw: dict[str, Any]) -> dict[str, Any]:
         "cache_read_input_tokens": None,
         "thought_tokens": None,
     }
+
+
+ANTHROPIC_FINISH = {
+    "end_turn": "Stop",
+    "stop_sequence": "Stop",
+    "max_tokens": "Length",
+    "model_context_window_exceeded": "Length",
+    "tool_use": "ToolCalls",
+    "refusal": "ContentFilter",
+    None: "Unknown",
+}
+
+
+def anthropic_messages_finish(recording: Recording) -> str:
+    expected = recording.expected
+    if expected.get("error"):
+        return "Error"
+    return ANTHROPIC_FINISH.get(expected.get("finish_reason"), "Other")
+
+
+def anthropic_messages_usage(raw: dict[str, Any]) -> dict[str, Any]:
+    """Caches are counted outside of the input, thinking inside of the output."""
+    read, written = raw.get("cache_read_input_tokens"), raw.get("cache_creation_input_tokens")
+    return {
+        "prompt_tokens": raw["input_tokens"] + (read or 0) + (written or 0),
+        "completion_tokens": raw["output_tokens"],
+        "cache_write_input_tokens": written,
+        "cache_read_input_tokens": read,
+        "thought_tokens": (raw.get("output_tokens_details") or {}).get("thinking_tokens"),
+    }
+
+
+GEMINI_FINISH = {
+    "STOP": "Stop",
+    "MAX_TOKENS": "Length",
+    **dict.fromkeys(
+        ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR"),
+        "ContentFilter",
+    ),
+    **dict.fromkeys(
+        ("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"), "ContentFilter"
+    ),
+    **dict.fromkeys(
+        ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"), "Error"
+    ),
+    **dict.fromkeys(("MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE"), "Error"),
+}
+
+
+def gemini_finish(recording: Recording) -> str:
+    expected = recording.expected
+    reason = expected.get("finish_reason") or ""
+    if expected.get("error"):
+        return "Error"
+    if reason.startswith("promptFeedback:"):
+        return "ContentFilter"
+    if reason == "STOP" and expected.get("tool_calls"):
+        return "ToolCalls"
+    return GEMINI_FINISH.get(reason, "Other")
+
+
+def gemini_usage(raw: dict[str, Any]) -> dict[str, Any]:
+    """Thoughts and the results of tools that ran there are counted outside."""
+    thought, tool = raw.get("thoughtsTokenCount"), raw.get("toolUsePromptTokenCount", 0)
+    prompt, completion = raw.get("promptTokenCount", 0), raw.get("candidatesTokenCount", 0)
+    return {
+        "prompt_tokens": prompt + tool,
+        "completion_tokens": completion + (thought or 0),
+        "cache_write_input_tokens": None,
+        "cache_read_input_tokens": raw.get("cachedContentTokenCount"),
+        "thought_tokens": thought,
+    }

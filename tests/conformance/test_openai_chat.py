@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from conformance.expected import Recording, recordings
-from conformance.harness import CHUNKINGS, Norms, Replaying, check_recording, replaying
 
 from conformance import expected
+from conformance.expected import Recording, recordings
+from conformance.harness import CHUNKINGS, Norms, Replaying, check_recording, replaying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

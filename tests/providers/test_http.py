@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from support.replay import Answer, ReplayProvider
 
+from support.replay import Answer, ReplayProvider
 from tellstream.core.chat import ChatRequest
 from tellstream.core.errors import ProviderError
 from tellstream.providers import http

@@ -86,7 +86,9 @@ class ReplayProvider:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         request = json.loads(body)
         self.requests.append({"head": head, "headers": headers, "body": request})
-        answer = self.answers[request["model"]]
+        # Gemini names the model in the path: …/models/NAME:streamGenerateContent
+        named = head.split(" ", 2)[1].rpartition("/")[2].partition(":")[0]
+        answer = self.answers[request.get("model", named)]
         extra = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
         writer.write(
             f"HTTP/1.1 {answer.status} X\r\nContent-Type: {answer.content_type}\r\n{extra}"

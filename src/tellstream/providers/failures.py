@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tellstream.core import lenient_json
 from tellstream.core.errors import ProviderError
-from tellstream.providers.base import field
+from tellstream.providers.base import field, items
 
 # First match wins. Sources: the error pages of the providers named, and their recorded bodies.
 _WORDS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
@@ -40,7 +40,7 @@ _WORDS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     (
         "content_filtered",
         re.compile(
-            r"content_filter|content.?policy|responsible_?ai|content management policy|moderation"
+            r"content.?filter|content.?policy|responsible_?ai|content management policy|moderation"
             r"|safety (system|filter)|prompt_?blocked|data_inspection_failed|flagged",
             re.IGNORECASE,
         ),
@@ -49,6 +49,7 @@ _WORDS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
         "provider_auth",
         re.compile(
             r"invalid_api_key|incorrect api key|invalid api key|authentication_error"
+            r"|api.key.(not.valid|invalid|expired)|unauthenticated"
             r"|unauthorized|permission_denied|permission_error|access denied",
             re.IGNORECASE,
         ),
@@ -60,6 +61,10 @@ _WORDS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     (
         "provider_rate_limited",
         re.compile(r"rate.?limit|too many requests|resource_exhausted", re.IGNORECASE),
+    ),
+    (
+        "provider_rejected",  # inside a stream: OpenAI Responses
+        re.compile(r"invalid_(request|prompt|image|argument|parameter)", re.IGNORECASE),
     ),
 )
 
@@ -83,9 +88,15 @@ _STATUS_CODES: Final[dict[int, str]] = {
     425: "provider_unavailable",
     429: "provider_rate_limited",
     498: "provider_unavailable",  # Groq: flex capacity exceeded
+    499: "provider_unavailable",  # Google: cancelled, though not by us
 }
 _ERROR_STATUSES: Final = range(400, 600)
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]*)?")
+_WORDY: Final = (
+    *("code", "type", "status", "error", "message", "detail", "error_code"),
+    "reason",  # of Google's ErrorInfo
+)
+"""Members of an error that say what is wrong."""
 _MAX_REASON: Final = 500
 """Characters of provider text kept for the log."""
 _MAX_RETRY_AFTER: Final = 24 * 3600.0
@@ -108,9 +119,10 @@ def http_failure(
     except ValueError:
         payload = body.decode("utf-8", "replace")
     words = _words(payload)
+    seconds = retry_after(headers, now or datetime.now(UTC))
     return ProviderError(
-        _code(status, words),
-        retry_after=retry_after(headers, now or datetime.now(UTC)),
+        _quota(payload) or _code(status, words),
+        retry_after=_retry_delay(payload) if seconds is None else seconds,
         reason=f"HTTP {status}: {words}"[:_MAX_REASON],
     )
 
@@ -127,7 +139,11 @@ def stream_failure(payload: Any) -> ProviderError:
         ),
         None,
     )
-    return ProviderError(_code(status, words), reason=words[:_MAX_REASON])
+    return ProviderError(
+        _quota(payload) or _code(status, words),
+        retry_after=_retry_delay(payload),
+        reason=words[:_MAX_REASON],
+    )
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -178,12 +194,44 @@ def _words(payload: Any) -> str:
     """Collect the texts that say what is wrong, wherever a provider puts them."""
     if isinstance(payload, str):
         return payload
-    if isinstance(payload, list) and payload:
-        payload = payload[0]  # Gemini wraps errors in an array
+    payload = _unwrapped(payload)
+    error = field(payload, "error", dict)
     found: list[str] = []
-    for holder in (payload, field(payload, "error", dict)):
-        for name in ("code", "type", "status", "error", "message", "detail", "error_code"):
+    for holder in (payload, error, field(error, "details", dict), *items(error, "details")):
+        for name in _WORDY:
             text = field(holder, name, str)
             if text:
                 found.append(text)
     return " | ".join(found)
+
+
+def _unwrapped(payload: Any) -> Any:
+    """Gemini wraps errors in an array."""
+    return payload[0] if isinstance(payload, list) and payload else payload
+
+
+def _details(payload: Any) -> list[Any]:
+    """Google's details of an error (google.rpc.Status)."""
+    return items(field(_unwrapped(payload), "error", dict), "details")
+
+
+def _quota(payload: Any) -> str | None:
+    """Tell by Google's ids which quota is exceeded: its message is the same for all of them."""
+    ids = [
+        field(violation, "quotaId", str) or ""
+        for detail in _details(payload)
+        for violation in items(detail, "violations")
+    ]
+    if any("PerDay" in quota for quota in ids):
+        return "provider_quota"
+    return "provider_rate_limited" if any(ids) else None
+
+
+def _retry_delay(payload: Any) -> float | None:
+    """Read how long Google asks us to wait: ``"12.5s"``, in the body and not in a header."""
+    for detail in _details(payload):
+        delay = field(detail, "retryDelay", str) or ""
+        seconds = _seconds(delay.removesuffix("s")) if delay.endswith("s") else None
+        if seconds is not None:
+            return min(seconds, _MAX_RETRY_AFTER)
+    return None

@@ -217,7 +217,8 @@ _ROWS: Final = (
         auth_scheme="",
         # Models that do not think refuse to be told how much.
         drop_parameters=tuple(
-            (pattern, _EFFORT) for pattern in ("gemini-1*", "gemini-2.0*", "gemini-2*image*", "gemma*")
+            (pattern, _EFFORT)
+            for pattern in ("gemini-1*", "gemini-2.0*", "gemini-2*image*", "gemma*")
         ),
         default_models=("gemini-flash-latest",),
         cancel_stops_billing=False,

@@ -5,10 +5,10 @@ Read ``build`` from top to bottom to see everything a running server consists of
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -37,6 +37,8 @@ log = structlog.get_logger("tellstream.server")
 
 DIALECTS: Final = {
     "openai-chat": "tellstream.providers.openai_chat:OpenAIChat",
+    "anthropic-messages": "tellstream.providers.anthropic_messages:AnthropicMessages",
+    "gemini": "tellstream.providers.gemini:Gemini",
     "openai-responses": "tellstream.providers.openai_responses:OpenAIResponses",
     "ollama": "tellstream.providers.ollama:Ollama",
 }
@@ -155,20 +157,13 @@ def _tenants(catalog: Catalog) -> dict[int, Tenant]:
 
 
 def _targets(catalog: Catalog) -> dict[str, tuple[Target, ...]]:
-    dialects: dict[str, Dialect] = {}
-
-    def dialect(name: str) -> Dialect:
-        if name not in dialects:
-            module, _, attribute = DIALECTS[name].partition(":")
-            made: Any = getattr(import_module(module), attribute)
-            dialects[name] = made()
-        return dialects[name]
-
+    spoken = {t.provider.dialect for targets in catalog.models.values() for t in targets}
+    dialects = {name: load_dialect(name) for name in spoken}
     return {
         model: tuple(
             Target(
                 _endpoint(target.provider),
-                dialect(target.provider.dialect),
+                dialects[target.provider.dialect],
                 target.provider.dialect,
                 target.model,
             )
@@ -176,6 +171,13 @@ def _targets(catalog: Catalog) -> dict[str, tuple[Target, ...]]:
         )
         for model, targets in catalog.models.items()
     }
+
+
+def load_dialect(name: str) -> Dialect:
+    """Import and make the dialect called ``name`` (a key of ``DIALECTS``)."""
+    module, _, attribute = DIALECTS[name].partition(":")
+    made: Callable[[], Dialect] = getattr(import_module(module), attribute)
+    return made()
 
 
 def _endpoint(provider: ProviderConfig) -> Endpoint:

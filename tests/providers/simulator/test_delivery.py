@@ -64,6 +64,12 @@ def test_the_first_token_leaves_with_the_opening_and_the_rest_at_its_pace() -> N
     assert times(said) == [0.1, 0.12, 0.12, 0.123, 0.126, 0.126]
 
 
+def test_all_that_opens_an_answer_leaves_with_its_first_token() -> None:
+    said = steps("first_ms=20,delay_ms=3", [Frame(b"a"), Frame(b"b"), Frame(b"c"), *FRAMES[1:]])
+    assert times(said) == [0.0, 0.02, 0.02, 0.02, 0.02, 0.023, 0.026, 0.026]
+    assert times(steps("delay_ms=3", FRAMES[1:3])) == [0.0, 0.0, 0.003, 0.003]
+
+
 @pytest.mark.parametrize(("fault", "cut"), [("reset", Cut.RESET), ("eof", Cut.EOF)])
 @pytest.mark.parametrize("at", range(6))
 def test_a_cut_happens_at_its_frame_or_after_the_last(fault: str, cut: Cut, at: int) -> None:
@@ -124,6 +130,14 @@ def test_pings_fill_the_waiting_and_move_nothing() -> None:
     plain = [step for step in said if b"ping" not in step.data]
     assert plain == steps("first_ms=5,delay_ms=3")
     assert times([step for step in said if b"ping" in step.data]) == [0.002, 0.004, 0.007, 0.01]
+
+
+def test_a_wire_without_pings_is_silent() -> None:
+    script = parse_model("sim:pings=1,gzip=1,first_ms=5000")
+    plain = parse_model("sim:gzip=1,first_ms=5000")
+    assert list(deliver(script, HEAD, FRAMES, EXTRA, b"")) == list(
+        deliver(plain, HEAD, FRAMES, EXTRA, b"")
+    )
 
 
 def test_pings_go_on_in_a_stall() -> None:

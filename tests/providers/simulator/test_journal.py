@@ -15,6 +15,8 @@ def test_secrets_are_only_noted() -> None:
     assert record.authorized
     assert record.headers == {"authorization": "…", "accept": "*/*"}
     assert not journal.open("/p", [], b"").authorized
+    record = journal.open("/p?alt=sse&key=secret&a=b", [], b"")
+    assert (record.path, record.authorized) == ("/p?alt=sse&key=…&a=b", True)
 
 
 def test_bodies_are_kept_if_they_are_small_json() -> None:

@@ -93,6 +93,8 @@ def test_an_unknown_name_is_not_a_script(name: str) -> None:
         ("sim:echo=1,words=1", "echo"),
         ("sim:stamp=1,mark=a", "stamp"),
         ("sim:stamp=1,gzip=1", "stamp"),
+        ("sim:flap=2,times=1", "flap"),
+        ("sim:flap=-1", "flap"),
         ("sim-tools:words=1", "sim-tools"),
         ("sim:text=" + "a" * 8_192, "model"),
     ],
@@ -138,6 +140,30 @@ def test_some_scripts_count_as_failed_and_can_be_healed(options: str, breaks: bo
     script = parse_model(f"sim:{options}")
     assert script.breaks is breaks
     assert not script.healed().breaks
+
+
+@pytest.mark.parametrize(
+    ("options", "failing"),
+    [
+        ("words=1", []),
+        ("status=500,times=2", [1, 2]),
+        ("flap=1", [1, 2, 3, 4, 5, 6]),
+        ("flap=2", [2, 4, 6]),
+        ("flap=3,fault=eof", [3, 6]),
+        ("flap=0", []),
+    ],
+)
+def test_counted_requests_fail(options: str, failing: list[int]) -> None:
+    script = parse_model(f"sim:{options}")
+    assert [n for n in range(1, 7) if script.nth(n).breaks] == failing
+
+
+def test_a_flap_is_503_unless_another_failure_is_given() -> None:
+    assert parse_model("sim:flap=1").nth(1).status == 503
+    assert parse_model("sim:flap=1,code=overloaded").nth(1).code == "overloaded"
+    assert parse_model("sim:flap=1,status=429").nth(1).status == 429
+    garbled = parse_model("sim:flap=1,fault=garble").nth(1)
+    assert (garbled.status, garbled.fault) == (0, Fault.GARBLE)
 
 
 def test_a_failure_is_completed_from_its_status_or_its_code() -> None:

@@ -12,8 +12,8 @@ from tellstream.providers.simulator.answer import Tool, Turn, pieces
 from tellstream.providers.simulator.failure import failure
 from tellstream.providers.simulator.keys import EXTRA_FRAMES, Fault
 from tellstream.providers.simulator.script import parse_model
-from tellstream.providers.simulator.wire import Frame, RequestError
-from tellstream.providers.simulator.wire_openai_chat import CREATED, HUGE_BYTES, OpenAIChatWire
+from tellstream.providers.simulator.wire import CREATED, HUGE_BYTES, Frame, RequestError
+from tellstream.providers.simulator.wire_openai_chat import OpenAIChatWire
 
 WIRE = OpenAIChatWire()
 CLOCK = Tool("clock", {"properties": {"zone": {"type": "string"}}, "required": ["zone"]})

@@ -1,5 +1,6 @@
-"""A provider without a model: a server that speaks a provider's wire, paced and deterministic.
+"""A provider without a model: a server that speaks the wires of providers, paced, deterministic.
 
+The path of a request chooses the wire (wires.py); the script language is the same on all of them.
 What it says, how fast, and what goes wrong is chosen by the model name of the request (script.py).
 It is the provider of a server without configuration, of the demo, the tests and the benchmarks.
 
@@ -20,10 +21,13 @@ from tellstream.providers.simulator.script import (
     parse_model,
 )
 from tellstream.providers.simulator.server import Simulator, serve_forever
+from tellstream.providers.simulator.wires import IMPOSSIBLE, WIRES
 
 __all__ = [
     "ALIASES",
+    "IMPOSSIBLE",
     "SCRIPT_KEYS",
+    "WIRES",
     "Alias",
     "Fault",
     "Key",

@@ -210,6 +210,7 @@ def _sample_value(schema: Any, depth: int) -> Any:
     kind = schema.get("type")
     if isinstance(kind, list) and kind:  # a nullable type lists its alternatives
         kind = kind[0]
+    kind = kind.lower() if isinstance(kind, str) else kind  # Gemini writes STRING
     if kind == "object":
         return _sample_object(schema, depth)
     return _SAMPLES.get(kind, _SAMPLES["string"]) if isinstance(kind, str) else _SAMPLES["string"]

@@ -53,7 +53,7 @@ def deliver(
         head: the response head.
         frames: the body.
         extra: the frame that the script's fault adds, if it adds one.
-        ping: a keep-alive.
+        ping: a keep-alive, empty on wires that have none.
     """
     start = script.head_ms / 1_000
     if script.fault in CUTS and script.at == BEFORE_HEAD:
@@ -65,7 +65,7 @@ def deliver(
         steps = _at_frame(script, steps, extra)
     if script.together:
         steps = _joined(steps)
-    if script.pings:
+    if script.pings and ping:
         steps = _pinged(steps, start, script.ping_ms / 1_000, ping)
     if script.gzip:
         steps = _gzipped(steps)
@@ -77,11 +77,13 @@ def deliver(
 
 
 def _paced(script: Script, frames: Iterable[Frame]) -> Iterator[Step]:
-    """Put frames on the schedule; the first token leaves with the frame that opens the answer."""
+    """Put frames on the schedule; the first token leaves with the frames that open the answer."""
     at = (script.head_ms + script.first_ms) / 1_000
     delay = 0.0 if script.drip else script.delay_ms / 1_000
-    for number, (data, tokens) in enumerate(frames):
-        yield Step(at + delay * (number - 1 if number else 0), data, 1, tokens)
+    waits = 0
+    for data, tokens in frames:
+        yield Step(at + delay * waits, data, 1, tokens)
+        waits += bool(waits or tokens)
 
 
 def _cut(fault: Fault | None, at: float) -> Iterator[Step]:

@@ -3,15 +3,17 @@
 Invariant: every status from 400 to 599 has a failure. The wires put it into their own error body.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 
 class Failure(NamedTuple):
-    """One reported failure."""
+    """One reported failure; ``retry_seconds`` is for wires that say it in the body."""
 
     status: int
     code: str
     message: str
+    retry_seconds: int | None = None
 
 
 DEFAULT_CODE: Final = "server_error"
@@ -53,3 +55,9 @@ def failure(status: int = 0, code: str = "") -> Failure:
     code = code or _DEFAULT_CODES.get(status, DEFAULT_CODE)
     usual, message = FAILURES[code]
     return Failure(status or usual, code, message)
+
+
+def worded(failure: Failure, words: Mapping[str, str]) -> str:
+    """Return the message in a provider's own words (by code), unless it is a particular one."""
+    _, usual = FAILURES.get(failure.code, (0, ""))
+    return words.get(failure.code, failure.message) if failure.message == usual else failure.message

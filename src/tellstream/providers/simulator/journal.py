@@ -5,6 +5,7 @@ when old records are dropped. Secrets are never kept: of a key only that there w
 """
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ State = Literal["running", "complete", "client_closed", "faulted"]
 MAX_RECORDS: Final = 1_000
 _MAX_BODY_BYTES: Final = 64 << 10  # larger bodies are counted, not kept
 _SECRET_HEADERS: Final = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key"})
+_KEY_IN_QUERY: Final = re.compile(r"([?&]key=)[^&]*")  # Gemini takes it there too
 _STATES: Final[tuple[State, ...]] = ("running", "complete", "client_closed", "faulted")
 
 
@@ -64,11 +66,12 @@ class Journal:
         """Note a request that has arrived."""
         self._count += 1
         visible = {name: "…" if name in _SECRET_HEADERS else value for name, value in headers}
+        shown, keys = _KEY_IN_QUERY.subn(r"\1…", path)
         record = Record(
             n=self._count,
-            path=path,
+            path=shown,
             started=time.time(),
-            authorized=not _SECRET_HEADERS.isdisjoint(visible),
+            authorized=bool(keys) or not _SECRET_HEADERS.isdisjoint(visible),
             headers=visible,
             body=_decoded(body),
             body_bytes=len(body),

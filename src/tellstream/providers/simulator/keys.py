@@ -145,4 +145,10 @@ SCRIPT_KEYS: Final[dict[str, Key]] = {
     "times": _integer(
         0, 1_000_000, "fail only the first this many requests with this model name (0: all)"
     ),
+    "flap": _integer(
+        0,
+        1_000_000,
+        "fail only every this-many-th request with this model name (0: all), with 503 unless "
+        "another failure is given",
+    ),
 }

@@ -85,6 +85,9 @@ def plain(
 
 def _refusal(wire: Wire, script: Script, now: float) -> bytes:
     reason = failure(script.status, script.code)
+    if script.retry_after:
+        wait = int(script.retry_after.removeprefix("date:"))
+        reason = reason._replace(retry_seconds=wait)
     media_type, body = _WRONG_BODIES.get(script.body, (JSON, wire.failure(reason)))
     headers = {"retry-after": _retry_after(script.retry_after, now)} if script.retry_after else {}
     return plain(script.status or 200, body, media_type, headers)

@@ -23,6 +23,7 @@ from tellstream.providers.simulator.keys import (
 
 BASE_NAME: Final = "sim"
 MAX_NAME_CHARACTERS: Final = 8_192  # a model name is repeated in every frame
+_FLAP_STATUS: Final = 503
 
 
 class UnknownModelError(Exception):
@@ -70,6 +71,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     at: int = 0
     byte: int | None = None
     times: int = 0
+    flap: int = 0
 
     @property
     def breaks(self) -> bool:
@@ -77,8 +79,19 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.status or self.redirect or self.body) or self.fault in BREAKING
 
     def healed(self) -> "Script":
-        """Return the same answer without its failures: what follows after ``times`` of them."""
+        """Return the same answer without its failures."""
         return msgspec.structs.replace(self, status=0, redirect=False, body="", fault=None)
+
+    def nth(self, asked: int) -> "Script":
+        """Return what the ``asked``-th request with this name gets, counted from 1."""
+        if self.times and asked > self.times:
+            return self.healed()
+        if not self.flap:
+            return self
+        if asked % self.flap:
+            return self.healed()
+        fails = self != self.healed()
+        return self if fails else msgspec.structs.replace(self, status=_FLAP_STATUS)
 
 
 class Alias(msgspec.Struct, frozen=True):
@@ -178,4 +191,5 @@ def _contradictions(fields: dict[str, Any]) -> tuple[tuple[str, bool, str], ...]
         ),
         ("byte", fault not in CUTS, "needs fault=reset, eof, end or stall"),
         ("together", fault is Fault.ENDLESS, "cannot hold an endless body"),
+        ("flap", "times" in fields, "excludes times"),
     )

@@ -1,7 +1,7 @@
 """The simulator as a server: routes, counters per instance, start and stop.
 
 Invariant: a response depends on the request, and on nothing else but how often a model name with
-``times`` was asked before. The server never checks keys and never logs bodies.
+``times`` or ``flap`` was asked before. The server never checks keys and never logs bodies.
 """
 
 import asyncio
@@ -25,11 +25,8 @@ from tellstream.providers.simulator.script import (
     parse_model,
 )
 from tellstream.providers.simulator.wire import RequestError, Wire
-from tellstream.providers.simulator.wire_openai_chat import OpenAIChatWire
+from tellstream.providers.simulator.wires import DEFAULT_WIRE, WIRES, check
 
-# Where each wire is spoken: the end of the path decides, so that any base URL works.
-WIRES: Final[dict[str, Wire]] = {"/chat/completions": OpenAIChatWire()}
-_DEFAULT_WIRE: Final = WIRES["/chat/completions"]
 _MODELS_PATH: Final = "/models"
 
 IDLE_SECONDS: Final = 75.0  # longer than clients keep idle connections
@@ -105,7 +102,7 @@ class Simulator:
     def refuse(self, error: ProtocolError) -> bytes:
         """Write the response to bytes that are not a request."""
         reason = Failure(error.status, "invalid_request", str(error))
-        body = _DEFAULT_WIRE.failure(reason)
+        body = DEFAULT_WIRE.failure(reason)
         return plain(error.status, body, JSON, {"connection": "close"})
 
     def answer(self, request: Request) -> tuple[Reply, Record] | bytes:
@@ -115,11 +112,11 @@ class Simulator:
         if own is not None:
             return plain(200, own(), JSON)
         if request.method == "GET" and path.endswith(_MODELS_PATH):
-            return plain(200, _DEFAULT_WIRE.models(ALIASES), JSON)
+            return plain(200, DEFAULT_WIRE.models(ALIASES), JSON)
         wire = next((wire for end, wire in WIRES.items() if path.endswith(end)), None)
         if wire is None:
             reason = Failure(404, "unknown_url", f"Invalid URL ({request.method} {path})")
-            return plain(404, _DEFAULT_WIRE.failure(reason), JSON)
+            return plain(404, DEFAULT_WIRE.failure(reason), JSON)
         if request.method != "POST":
             reason = Failure(405, "method_not_allowed", "Only POST is allowed here.")
             return plain(405, wire.failure(reason), JSON, {"allow": "POST"})
@@ -139,9 +136,10 @@ class Simulator:
 
     def _reply(self, wire: Wire, request: Request, record: Record) -> Reply:
         try:
-            turn = wire.read(request.body)
+            turn = wire.read(request.body, request.path)
             record.model = turn.model
             script = self._script(turn.model)
+            check(wire, script)
         except RequestError as error:
             return failed(wire, Failure(400, "invalid_request", str(error)))
         except UnknownModelError:
@@ -155,13 +153,13 @@ class Simulator:
 
     def _script(self, model: str) -> Script:
         script = parse_model(model)
-        if not script.times:
+        if not script.times and not script.flap:
             return script
         asked = self._asked.get(model, 0) + 1
         self._asked[model] = asked
         if len(self._asked) > _MAX_COUNTED_NAMES:
             del self._asked[next(iter(self._asked))]
-        return script if asked <= script.times else script.healed()
+        return script.nth(asked)
 
 
 async def serve_forever(

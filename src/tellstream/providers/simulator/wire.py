@@ -5,12 +5,17 @@ or HTTP; a frame is what a provider would write at once (an SSE event, an NDJSON
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tellstream.providers.simulator.answer import Delta, Piece, Thinking, Turn
 from tellstream.providers.simulator.failure import Failure
 from tellstream.providers.simulator.keys import Fault
 from tellstream.providers.simulator.script import Script
+
+CREATED: Final = 1_767_225_600  # 2026-01-01: fixed, so that equal requests get equal bytes
+HUGE_BYTES: Final = 2 << 20  # larger than any reader should buffer for one event
+NOT_UTF8: Final = b'" \xff\xfe\x80"'  # a JSON string that is none
+SSE: Final = "text/event-stream; charset=utf-8"
 
 
 class Frame(NamedTuple):
@@ -32,15 +37,18 @@ class Tally:
         self.completion_tokens = 0
         self.thinking_tokens = 0
 
-    def add(self, delta: Delta) -> None:
-        """Count one delta."""
-        self.completion_tokens += 1
-        if isinstance(delta, Thinking):
-            self.thinking_tokens += 1
+    def add(self, *deltas: Delta) -> None:
+        """Count deltas."""
+        self.completion_tokens += len(deltas)
+        self.thinking_tokens += sum(isinstance(delta, Thinking) for delta in deltas)
 
 
 class Wire(Protocol):
     """What a wire can do."""
+
+    @property
+    def name(self) -> str:
+        """The dialect that a client of this wire speaks."""
 
     @property
     def media_type(self) -> str:
@@ -48,10 +56,14 @@ class Wire(Protocol):
 
     @property
     def keep_alive(self) -> bytes:
-        """What the provider writes while it has nothing to say."""
+        """What the provider writes while it has nothing to say; empty if it writes nothing."""
 
-    def read(self, raw: bytes) -> Turn:
-        """Read a request body; RequestError says why it cannot be read."""
+    def read(self, raw: bytes, path: str) -> Turn:
+        """Read a request: its body, and its path with the query.
+
+        Raises:
+            RequestError: why it cannot be read.
+        """
 
     def frames(self, script: Script, turn: Turn, pieces: Iterable[Piece]) -> Iterator[Frame]:
         """Write the pieces as the frames of a streamed body."""
@@ -65,5 +77,10 @@ class Wire(Protocol):
     def failure(self, failure: Failure) -> bytes:
         """Write the body of an HTTP error."""
 
-    def models(self, names: Iterable[str]) -> bytes:
-        """Write the list of models."""
+
+def reason_to_give(script: Script, reason: str) -> str:
+    """Return the finish reason on wires that have no field for a refusal: there it is the reason.
+
+    A reason that the script names stays what it is.
+    """
+    return "content_filter" if script.refusal and not script.finish and reason == "stop" else reason

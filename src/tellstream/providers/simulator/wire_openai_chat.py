@@ -6,7 +6,6 @@ fixed tail, joined as bytes: a delta costs one string encoding.
 """
 
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -20,57 +19,53 @@ from tellstream.providers.simulator.answer import (
     Refusal,
     Text,
     Thinking,
-    Tool,
-    ToolArguments,
     ToolStart,
     Turn,
 )
 from tellstream.providers.simulator.failure import Failure, failure
+from tellstream.providers.simulator.gathering import Whole, whole_answer
 from tellstream.providers.simulator.keys import Fault
+from tellstream.providers.simulator.openai_error import error_object
+from tellstream.providers.simulator.reading import (
+    Said,
+    dicts,
+    model_of,
+    object_of,
+    objects_of,
+    text_of,
+    tools_of,
+    turn_of,
+)
 from tellstream.providers.simulator.script import Script
-from tellstream.providers.simulator.wire import Frame, RequestError, Tally
+from tellstream.providers.simulator.wire import CREATED, HUGE_BYTES, NOT_UTF8, SSE, Frame, Tally
 
-CREATED: Final = 1_767_225_600  # 2026-01-01: fixed, so that equal requests get equal bytes
-HUGE_BYTES: Final = 2 << 20  # larger than any reader should buffer for one event
 _DONE: Final = b"data: [DONE]\n\n"
-_NOT_UTF8: Final = b'{"content":" \xff\xfe\x80"}'
 
 _encode: Final = msgspec.json.Encoder().encode
-
-# Where the status alone does not say it.
-_TYPES: Final = {
-    "rate_limit_exceeded": "requests",
-    "insufficient_quota": "insufficient_quota",
-}
 
 
 class OpenAIChatWire:
     """The wire of ``POST /v1/chat/completions``."""
 
-    media_type: Final = "text/event-stream; charset=utf-8"
+    name: Final = "openai-chat"
+    media_type: Final = SSE
     keep_alive: Final = b": keep-alive\n\n"
 
-    def read(self, raw: bytes) -> Turn:
-        """Read a request body; RequestError says why it cannot be read."""
-        try:
-            body = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, RecursionError):
-            raise RequestError("The body is not valid JSON.") from None
-        if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-            raise RequestError("You must provide a model parameter.")
-        messages = body.get("messages")
-        if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
-            raise RequestError("'messages' must be an array of objects.")
-        texts = [(each.get("role"), _text_of(each.get("content"))) for each in messages]
+    def read(self, raw: bytes, path: str = "") -> Turn:  # noqa: ARG002 - all is in the body
+        """Read a request; RequestError says why it cannot be read."""
+        body = object_of(raw)
+        model = model_of(body)
+        said = [
+            Said(str(each.get("role")), text_of(each.get("content")))
+            for each in objects_of(body, "messages")
+        ]
         options = body.get("stream_options")
-        return Turn(
-            model=body["model"],
-            digest=blake2b(raw, digest_size=12).hexdigest(),
+        return turn_of(
+            raw,
+            model,
+            said,
+            tools_of((tool.get("function") for tool in dicts(body.get("tools"))), "parameters"),
             stream=body.get("stream") is True,
-            prompt_tokens=max(1, sum(len(text.split()) for _, text in texts)),
-            question=next((text for role, text in reversed(texts) if role == "user"), ""),
-            tools=tuple(_tools_of(body.get("tools"))),
-            result=texts[-1][1] if texts and texts[-1][0] == "tool" else None,
             wants_usage=isinstance(options, dict) and options.get("include_usage") is True,
         )
 
@@ -97,22 +92,15 @@ class OpenAIChatWire:
 
     def whole(self, script: Script, turn: Turn, pieces: Iterable[Piece]) -> Frame:
         """Write the pieces as one body, for a request that did not ask for a stream."""
-        tally = Tally(turn.prompt_tokens)
-        message = _Message()
-        reason = None
-        for piece in pieces:
-            if isinstance(piece, DELTAS):
-                tally.add(piece)
-                message.add(piece)
-            elif isinstance(piece, Finish) and piece.reason != "none":
-                reason = piece.reason
-        choice = {"index": 0, "message": message.fields(), "logprobs": None}
+        answer = whole_answer(pieces, turn.prompt_tokens)
+        reason = None if answer.reason == "none" else answer.reason
+        choice = {"index": 0, "message": _message(answer), "logprobs": None}
         body = _identity(script, turn, "chat.completion") | {
             "choices": [choice | {"finish_reason": reason}]
         }
         if script.usage != "none":
-            body["usage"] = _usage(tally)
-        return Frame(_encode(body), tally.completion_tokens)
+            body["usage"] = _usage(answer.tally)
+        return Frame(_encode(body), answer.tally.completion_tokens)
 
     def fault_frame(self, script: Script, turn: Turn, fault: Fault) -> Frame:
         """Write the frame that this fault (one of EXTRA_FRAMES) adds."""
@@ -120,21 +108,14 @@ class OpenAIChatWire:
         if fault is Fault.GARBLE:
             return Frame(chunk.delta(b'{"content":"gar')[: -len(chunk.tail)] + b"\n\n")
         if fault is Fault.BADUTF8:
-            return Frame(chunk.delta(_NOT_UTF8))
+            return Frame(chunk.delta(b'{"content":' + NOT_UTF8 + b"}"))
         if fault is Fault.HUGEEVENT:
             return Frame(chunk.delta(b'{"content":"' + b"x" * HUGE_BYTES + b'"}'))
         return Frame(b"data: " + self.failure(failure(code=script.code)) + b"\n\n")
 
     def failure(self, failure: Failure) -> bytes:
         """Write the body of an HTTP error."""
-        kind = "server_error" if failure.status >= 500 else "invalid_request_error"  # noqa: PLR2004 - the class of a status
-        error = {
-            "message": failure.message,
-            "type": _TYPES.get(failure.code, kind),
-            "param": None,
-            "code": failure.code,
-        }
-        return _encode({"error": error})
+        return _encode({"error": error_object(failure)})
 
     def models(self, names: Iterable[str]) -> bytes:
         """Write the list of models."""
@@ -168,29 +149,23 @@ class _Chunk:
         return self._opening + b'],"usage":' + _encode(usage) + b"}\n\n"
 
 
-class _Message:
-    """Gathers deltas into the message of a non-streaming answer."""
-
-    def __init__(self) -> None:
-        self._texts: dict[type, list[str]] = {Text: [], Thinking: [], Refusal: []}
-        self._calls: list[dict[str, Any]] = []
-
-    def add(self, delta: Delta) -> None:
-        if isinstance(delta, ToolStart):
-            function = {"name": delta.name, "arguments": ""}
-            self._calls.append({"id": delta.id, "type": "function", "function": function})
-        elif isinstance(delta, ToolArguments):
-            self._calls[delta.index]["function"]["arguments"] += delta.fragment
-        else:
-            self._texts[type(delta)].append(delta.text)
-
-    def fields(self) -> dict[str, Any]:
-        text, thinking, refusal = ("".join(parts) or None for parts in self._texts.values())
-        content = text if refusal or self._calls else text or ""
-        message = {"role": "assistant", "content": content, "refusal": refusal}
-        if thinking:
-            message["reasoning_content"] = thinking
-        return message | ({"tool_calls": self._calls} if self._calls else {})
+def _message(answer: Whole) -> dict[str, Any]:
+    calls = [
+        {
+            "id": call.start.id,
+            "type": "function",
+            "function": {"name": call.start.name, "arguments": call.arguments},
+        }
+        for call in answer.calls
+    ]
+    silent = bool(answer.refusal or calls)  # then no text is null and not empty
+    return {
+        "role": "assistant",
+        "content": (answer.text or None) if silent else answer.text,
+        "refusal": answer.refusal or None,
+        **({"reasoning_content": answer.thinking} if answer.thinking else {}),
+        **({"tool_calls": calls} if calls else {}),
+    }
 
 
 def _delta(piece: Delta) -> bytes:
@@ -227,20 +202,3 @@ def _usage(tally: Tally) -> dict[str, Any]:
         "prompt_tokens_details": {"cached_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": tally.thinking_tokens},
     }
-
-
-def _text_of(content: Any) -> str:
-    """Return the text of a message, whose content is a string or a list of parts."""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    texts = (part.get("text") for part in parts if isinstance(part, dict))
-    return " ".join(text for text in texts if isinstance(text, str))
-
-
-def _tools_of(tools: Any) -> Iterator[Tool]:
-    for tool in tools if isinstance(tools, list) else ():
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if isinstance(function, dict) and isinstance(function.get("name"), str):
-            schema = function.get("parameters")
-            yield Tool(function["name"], schema if isinstance(schema, dict) else {})
