@@ -67,7 +67,7 @@ def test_what_exceeds_the_cap_is_a_failure(
 
 
 def test_a_long_run_of_line_ends_is_read_in_no_time() -> None:
-    assert read(b"data: 1\n\n" + b"\n" * 2_000_000 + b" " * 2_000_000) == ([b"1"], None)
+    assert read(b"data: 1\n\n" + b"\n" * 2_000_000 + b" " * 900_000) == ([b"1"], None)
 
 
 ALPHABET = st.sampled_from(

@@ -13,10 +13,10 @@ import re
 from typing import Final
 
 from tellstream.core.errors import ProviderError
-from tellstream.core.sse import SseDecoder, SseError
+from tellstream.core.sse import MAX_EVENT_BYTES, SseDecoder, SseError
 
-MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
-"""Pictures come in one document, and no larger one fits into the log of a stream."""
+MAX_DOCUMENT_BYTES: Final = MAX_EVENT_BYTES
+"""As of one event on the other wires."""
 _SPACE: Final = b" \t\r\n"
 _INVISIBLE: Final = b"\xef\xbb\xbf" + _SPACE
 _OPENING: Final = b"{["
