@@ -63,7 +63,6 @@ def run(
         access_log=False,
         log_config=None,
         server_header=False,
-        date_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_SECONDS,
