@@ -160,6 +160,14 @@ async def test_a_huge_head_is_refused(server: Running) -> None:
     assert f"content-length: {len(body)}".encode() in head
 
 
+async def test_a_huge_head_in_one_piece_is_refused(server: Running) -> None:
+    start = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    one = b"A: " + b"a" * 40_000 + b"\r\n"
+    many = b"".join(b"A%d: aaaaaaaa\r\n" % number for number in range(5000))
+    for fields in (one, many):
+        assert (await exchange(server, start + fields + b"\r\n")).startswith(b"HTTP/1.1 431 ")
+
+
 @pytest.mark.parametrize(
     "data", [b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n"]
 )

@@ -10,7 +10,7 @@ from tellstream import __version__
 from tellstream.catalog import SIMULATOR, Catalog
 from tellstream.cli.failures import CliError
 from tellstream.config import foreign_variables, load_settings
-from tellstream.server.app import build, build_offer, check_available
+from tellstream.server.app import build, build_offer, check_available, notices
 from tellstream.server.run import bind, run
 from tellstream.settings import Settings
 from tellstream.telemetry import configure_logging
@@ -58,8 +58,7 @@ def banner(
         lines.append(
             "No provider key was found in the environment: the built-in simulator answers."
         )
-    if settings.eventlog.url != "memory":
-        lines.append("Event log: in memory; streams do not survive a restart in this version.")
+    lines += notices(settings)
     ignored = foreign_variables(os.environ)
     if ignored:
         lines.append(f"Ignored, because they are no keys of ours: {', '.join(ignored)}")

@@ -67,12 +67,20 @@ def check_available(settings: Settings) -> None:
         problems.append("configuration: store.url: only sqlite is available in this version")
     if settings.eventlog.url not in {"sqlite", "memory"}:
         problems.append("configuration: eventlog.url: only memory is available in this version")
-    if settings.auth.issuers:
-        problems.append("configuration: auth.issuers: not available in this version")
-    if settings.metrics.listen:
-        problems.append("configuration: metrics.listen: not available in this version")
     if problems:
         raise ConfigError(problems)
+
+
+def notices(settings: Settings) -> list[str]:
+    """Say plainly which settings this version accepts but does not act on."""
+    said = []
+    if settings.eventlog.url != "memory":
+        said.append("Event log: in memory; streams do not survive a restart in this version.")
+    if settings.auth.issuers:
+        said.append("External issuers are not served in this version: their tokens are refused.")
+    if settings.metrics.listen:
+        said.append("There is no metrics listener in this version.")
+    return said
 
 
 def build(settings: Settings, catalog: Catalog) -> Application:

@@ -39,6 +39,15 @@ _TOO_LARGE: Final = _refusal(
 )
 
 
+_MALFORMED: Final = _refusal(
+    b"400 Bad Request", encode(error_body(RequestError("invalid_request", "This is not HTTP.")))
+)
+
+
+class _HeadTooLargeError(Exception):
+    """Ends the parsing of a head."""
+
+
 class DeadlineProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -47,6 +56,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._field_bytes = 0
         self._in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -68,6 +78,25 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._field_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count the fields too: a head can be whole within one read."""
+        self._field_bytes += len(name) + len(value)
+        if self._field_bytes > MAX_HEAD_BYTES:
+            raise _HeadTooLargeError  # ends the parsing; see send_400_response
+        super().on_header(name, value)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Answer what is no HTTP, or too much of it."""
+        if self._field_bytes > MAX_HEAD_BYTES:
+            self._refuse(_TOO_LARGE)
+        else:
+            self._refuse(_MALFORMED)
 
     def on_headers_complete(self) -> None:
         """The head is here."""
