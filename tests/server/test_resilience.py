@@ -131,7 +131,7 @@ async def test_a_filtered_request_is_not_taken_to_another_target(
     assert len(simulator.requests()) == 1
 
 
-async def test_a_host_that_fails_for_all_is_not_called_any_more(
+async def test_a_model_that_always_fails_is_not_called_any_more(
     server: Running, simulator: Simulator
 ) -> None:
     for _ in range(20):

@@ -3,7 +3,7 @@ import pytest
 from tellstream.core.errors import ProviderError
 from tellstream.streams.breaker import MIN_CALLS, OPEN_SECONDS, WINDOW, Breaker, Breakers
 
-DOWN = ProviderError("provider_unavailable")
+DOWN = ProviderError("provider_unavailable", network=True)
 HOST = "http://provider"
 
 
@@ -79,8 +79,10 @@ def test_a_host_that_is_down_is_down_for_every_tenant() -> None:
         call(opened(), 2, 1.0)
 
 
-@pytest.mark.parametrize("code", ["provider_auth", "provider_quota"])
-def test_a_tenants_refused_key_stops_only_that_tenant(code: str) -> None:
+@pytest.mark.parametrize(
+    "code", ["provider_auth", "provider_quota", "provider_unavailable", "provider_timeout"]
+)
+def test_what_a_tenant_is_answered_stops_only_that_tenant(code: str) -> None:
     breakers = opened(ProviderError(code))
     with pytest.raises(ProviderError):
         call(breakers, 1, 1.0)

@@ -146,7 +146,24 @@ class RequestError(ChatError):
 
 
 class ProviderError(ChatError):
-    """The provider's fault, or that of our account there."""
+    """The provider's fault, or that of our account there.
+
+    Args:
+        code: see ``ChatError``, as for the other arguments.
+        network: there was no response at all: the host could not be reached.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+        reason: str | None = None,
+        network: bool = False,
+    ) -> None:
+        super().__init__(code, message, retry_after=retry_after, reason=reason)
+        self.network = network
 
 
 class ServerError(ChatError):

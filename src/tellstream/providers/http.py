@@ -108,13 +108,15 @@ class Upstream:
                     request.url, data=request.body, headers=request.headers, allow_redirects=False
                 )
         except TimeoutError as error:  # also aiohttp's own, for the connect timer
-            raise ProviderError("provider_timeout", reason="connect or headers") from error
+            raise ProviderError(
+                "provider_timeout", reason="connect or headers", network=True
+            ) from error
         except aiohttp.ClientResponseError as error:
             raise ProviderError("provider_protocol", reason=repr(error)) from error
         except (aiohttp.InvalidURL, ValueError) as error:
             raise ProviderError("provider_protocol", reason=repr(error)) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ProviderError("provider_unavailable", reason=repr(error)) from error
+            raise ProviderError("provider_unavailable", reason=repr(error), network=True) from error
 
     async def _failure(self, dialect: Dialect, response: aiohttp.ClientResponse) -> ProviderError:
         body = b""

@@ -1,9 +1,9 @@
 """Circuit breakers: do not call what has just failed for most.
 
-A host's breaker counts what the host does to everybody (connection errors, timeouts, 5xx); a
-credential's breaker counts what happens to one tenant's use of one model (key refused, account
-empty), so that one tenant's trouble never stops another. Rate limits count for neither. Pure: time
-is an argument.
+A host's breaker counts calls that got no response at all: that is the same for everybody. A
+credential's breaker counts what one tenant's use of one model is answered (key refused, account
+empty, 5xx, no first token), so that one tenant's or one model's trouble never stops another. Rate
+limits count for neither. Pure: time is an argument.
 """
 
 from collections import deque
@@ -22,8 +22,9 @@ OPEN_SECONDS: Final = 15.0
 MAX_KEYS: Final = 10_000
 """Breakers remembered; the longest unused is forgotten."""
 
-_HOST_FAILURES: Final = frozenset({"provider_unavailable", "provider_timeout"})
-_CREDENTIAL_FAILURES: Final = frozenset({"provider_auth", "provider_quota"})
+_ANSWERED_FAILURES: Final = frozenset(
+    {"provider_auth", "provider_quota", "provider_unavailable", "provider_timeout"}
+)
 
 
 class Breaker:
@@ -113,9 +114,10 @@ class Breakers:
         self, host: str, credential: Hashable, now: float, error: ProviderError | None
     ) -> None:
         """Record how a permitted call ended; None is success."""
-        code = None if error is None else error.code
-        self._get(host).record(now, failed=code in _HOST_FAILURES)
-        self._get(credential).record(now, failed=code in _CREDENTIAL_FAILURES)
+        network = error is not None and error.network
+        answered = error is not None and not network and error.code in _ANSWERED_FAILURES
+        self._get(host).record(now, failed=network)
+        self._get(credential).record(now, failed=answered)
 
     def abandon(self, host: str, credential: Hashable) -> None:
         """A permitted call ended without saying anything about the provider."""
