@@ -1,6 +1,7 @@
 """A real Tellstream server in the test's own loop: real sockets, real HTTP."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,13 +53,20 @@ def toml(value: Any) -> str:
 
 
 @asynccontextmanager
-async def tellstream(folder: Path, **tables: Any) -> AsyncIterator[Running]:
-    """Run a server whose configuration file holds ``tables``."""
+async def tellstream(
+    folder: Path, *, send_buffer: int = 0, **tables: Any
+) -> AsyncIterator[Running]:
+    """Run a server whose configuration file holds ``tables``.
+
+    ``send_buffer``: bytes that the kernel takes for a client that does not read; 0: its default.
+    """
     file = folder / "tellstream.toml"
     file.write_text("".join(f"{name} = {toml(value)}\n" for name, value in tables.items()))
     settings = load_settings(file, {}, folder)
     application = build(settings, build_offer(settings, {}))
     listener = bind("127.0.0.1", 0)
+    if send_buffer:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     config = uvicorn.Config(
         application, http=DeadlineProtocol, ws="none", lifespan="on", log_config=None,
         access_log=False, timeout_graceful_shutdown=1,
