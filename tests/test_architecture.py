@@ -91,6 +91,14 @@ def test_only_one_file_opens_upstream_connections() -> None:
     assert users == [SOURCE / "providers/http.py"]
 
 
+def test_dialects_are_sans_io_and_readable() -> None:
+    for path in SOURCE.glob("providers/*.py"):
+        if path.name != "http.py":
+            tops = {name.split(".")[0] for name in imports(path)}
+            assert not tops & (IMPURE | NETWORK), path
+            assert len(path.read_text().splitlines()) <= 350, path
+
+
 def test_only_the_composition_root_names_concrete_adapters() -> None:
     concrete = (
         "tellstream.eventlog.memory",
