@@ -10,9 +10,11 @@ from tellstream.core.errors import RequestError, ServerError
 from tellstream.core.frames import decode_frame
 from tellstream.core.transcript import Transcript, fold
 from tellstream.protocols import native
+from tellstream.server.asgi import NO_STORE
 from tellstream.server.body import check_json, read_body
 from tellstream.server.call import Call
 from tellstream.server.openapi import openapi_document
+from tellstream.server.position import position
 from tellstream.server.services import Services
 from tellstream.server.sse_response import collect, follow
 from tellstream.streams.stream import Stream
@@ -33,14 +35,37 @@ async def chat_stream(services: Services, call: Call) -> None:
     reader = await services.streams.attach(stream)
     try:
         await follow(
-            stream,
+            reader,
+            call,
+            commit=services.settings.streams.commit_seconds,
+            heartbeat=services.settings.streams.heartbeat_seconds,
+            failure=lambda: stream.early_failure,
+        )
+    finally:
+        services.streams.detach(stream, reader)
+
+
+async def stream_events(services: Services, call: Call) -> None:
+    """Replay a stream from a position, then follow it; 204 if nothing will come any more."""
+    after = position(call.headers, call.scope["query_string"])
+    stream, reader = await services.streams.resume(call.ctx, call.path_values["id"], after)
+    call.response_headers["X-Stream-Id"] = call.path_values["id"]
+    try:
+        if reader.ended:
+            await call.head(204, NO_STORE)  # tells an EventSource to stay away
+            await call.send({"type": "http.response.body", "body": b""})
+            return
+        await follow(
             reader,
             call,
             commit=services.settings.streams.commit_seconds,
             heartbeat=services.settings.streams.heartbeat_seconds,
         )
     finally:
-        services.streams.detach(stream, reader)
+        if stream is None:
+            reader.close()
+        else:
+            services.streams.detach(stream, reader)
 
 
 async def chat(services: Services, call: Call) -> None:

@@ -30,6 +30,10 @@ _ANSWERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
             "x-event-schemas": {name: {"$ref": _REF.format(name=name)} for name in EVENT_TYPES},
         },
     ),
+    "/v1/streams/{id}/events": (
+        "text/event-stream",
+        {"type": "string", "description": "As of /v1/chat/stream, from the position on."},
+    ),
     "/v1/chat": (_JSON, {"$ref": _REF.format(name="Answer")}),
     "/v1/streams/{id}": (_JSON, {"$ref": _REF.format(name="StreamAnswer")}),
     "/v1/streams/{id}/cancel": (_JSON, {"$ref": _REF.format(name="StreamAnswer")}),
@@ -132,7 +136,18 @@ def _operation(route: "Route", public: bool) -> dict[str, Any]:
     responses |= {str(code): _error(code, "ErrorBody") for code in errors}
     if "{" in route.path:
         responses["404"] = _error(404, "ErrorBody")
+    if route.path.endswith("/events"):
+        responses |= {str(code): _error(code, "ErrorBody") for code in (409, 410)}
+        responses["204"] = {"description": "Everything was read, and nothing will follow."}
+        operation["parameters"] += [
+            _position("Last-Event-ID", "header"),
+            _position("after", "query"),
+        ]
     return operation
+
+
+def _position(name: str, place: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "schema": {"type": "integer", "minimum": 0}}
 
 
 def _error(status: int, schema: str) -> dict[str, Any]:

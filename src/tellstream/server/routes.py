@@ -46,6 +46,13 @@ ROUTES: Final = (
     Route("POST", "/v1/chat", handlers.chat, "Ask and wait for the whole answer", "chat"),
     Route("GET", "/v1/streams/{id}", handlers.stream_state, "The state of a stream", "chat"),
     Route(
+        "GET",
+        "/v1/streams/{id}/events",
+        handlers.stream_events,
+        "Replay a stream after Last-Event-ID or ?after=, then follow it",
+        "chat",
+    ),
+    Route(
         "POST",
         "/v1/streams/{id}/cancel",
         handlers.stream_cancel,

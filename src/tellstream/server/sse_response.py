@@ -7,14 +7,15 @@ transport's buffer is the only one, and while it is full this reader waits, alon
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
+from tellstream.core.errors import ChatError
 from tellstream.core.frames import KEEP_ALIVE
 from tellstream.eventlog.base import LogReader
 from tellstream.server.body import ClientGoneError
 from tellstream.server.call import Call
 from tellstream.server.pulse import Pulse
-from tellstream.streams.stream import Stream
 
 SSE_HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -24,19 +25,24 @@ SSE_HEADERS: Final = {
 
 
 async def follow(
-    stream: Stream, reader: LogReader, call: Call, *, commit: float, heartbeat: float
+    reader: LogReader,
+    call: Call,
+    *,
+    commit: float,
+    heartbeat: float,
+    failure: Callable[[], ChatError | None] = lambda: None,
 ) -> None:
-    """Write the stream's events to the client until the end or until the client leaves.
+    """Write a stream's events to the client until the end or until the client leaves.
 
     Args:
-        stream: the stream.
-        reader: a reader of its log; not closed here.
+        reader: a reader of the stream's log; not closed here.
         call: the request to answer.
+        failure: asked before the head goes out: an error to answer with instead.
         commit: seconds to hold the head at most.
         heartbeat: seconds of silence before a keep-alive comment.
 
     Raises:
-        ChatError: the stream failed before any content and before the head.
+        ChatError: what ``failure`` gave.
     """
     time = asyncio.get_running_loop().time
     pulse = Pulse(call.receive)
@@ -47,8 +53,9 @@ async def follow(
         while not pulse.gone:
             frames = await reader.read()
             if call.status is None and (frames or time() >= commit_at):
-                if stream.early_failure is not None:
-                    raise stream.early_failure
+                error = failure()
+                if error is not None:
+                    raise error
                 await call.head(200, SSE_HEADERS)
             if frames:
                 await _write(call, b"".join(frames))

@@ -174,6 +174,27 @@ class StreamService:
             stream.detach_timer = None
         return reader
 
+    async def resume(self, ctx: Ctx, stream_id: str, after: int) -> tuple[Stream | None, LogReader]:
+        """Open a reader of the caller's stream, running or ended.
+
+        Returns:
+            The stream, if it runs: give its reader back with ``detach``; and the reader.
+
+        Raises:
+            RequestError: ``not_found``, also for a foreign stream; ``gone``, it ended and its log
+                is no longer stored; ``conflict``, ``after`` is beyond its head.
+        """
+        self.find(ctx, stream_id)
+        stream = self._running.get(stream_id)
+        if stream is not None:
+            return stream, await self.attach(stream, after)
+        try:
+            return None, await self._log.reader(stream_id, after)
+        except RequestError as error:
+            if error.code != "not_found":
+                raise
+            raise RequestError("gone") from error
+
     def detach(self, stream: Stream, reader: LogReader) -> None:
         """A reader leaves; without readers the stream is cancelled now or later, or goes on."""
         reader.close()

@@ -1,0 +1,102 @@
+"""Resuming a stream: always exactly the suffix, while it runs and after its end."""
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from support.chat import ask
+from support.server import Running
+
+
+async def events(
+    server: Running,
+    stream_id: str,
+    *,
+    query: str = "",
+    headers: dict[str, str] | None = None,
+    subject: str = "local",
+    tenant: int = 1,
+) -> tuple[int, bytes]:
+    url = f"{server.url}/v1/streams/{stream_id}/events{query}"
+    sent = {**server.headers(tenant, subject=subject), **(headers or {})}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(url, headers=sent) as response,
+    ):
+        return response.status, await response.read()
+
+
+def suffix(body: bytes, after: int) -> bytes:
+    return b"".join(frame + b"\n\n" for frame in body.split(b"\n\n")[after:-1])
+
+
+async def test_after_the_end_every_position_gives_exactly_the_rest(server: Running) -> None:
+    reply = await ask(server, {"prompt": "x", "model": "mark-a"})
+    stream_id, last = reply.headers["X-Stream-Id"], len(reply.events)
+    for after in range(last):
+        status, body = await events(server, stream_id, query=f"?after={after}")
+        assert (status, body) == (200, suffix(reply.body, after))
+    status, body = await events(server, stream_id, headers={"Last-Event-ID": str(last)})
+    assert (status, body) == (204, b"")
+
+
+async def test_a_packed_log_gives_the_same(server: Running) -> None:
+    reply = await ask(server, {"prompt": "x", "model": "mark-a"})
+    await asyncio.sleep(0.3)  # finished logs are packed in the background
+    for after in (0, 7):
+        status, body = await events(server, reply.headers["X-Stream-Id"], query=f"?after={after}")
+        assert (status, body) == (200, suffix(reply.body, after))
+
+
+async def test_while_it_runs_every_position_gives_exactly_the_rest(server: Running) -> None:
+    async with (
+        aiohttp.ClientSession(headers=server.headers()) as session,
+        session.post(
+            server.url + "/v1/chat/stream", json={"prompt": "x", "model": "mark-a"}
+        ) as response,
+    ):
+        stream_id = response.headers["X-Stream-Id"]
+        first = await response.content.readany()
+        seen = first.count(b"\n\n")
+        resumed = await asyncio.gather(
+            *(events(server, stream_id, query=f"?after={after}") for after in range(seen + 1))
+        )
+        body = first + await response.read()
+    for after, (status, rest) in enumerate(resumed):
+        assert (status, rest) == (200, suffix(body, after))
+
+
+async def test_the_header_counts_before_the_query(server: Running) -> None:
+    reply = await ask(server, {"prompt": "x"})
+    status, body = await events(
+        server, reply.headers["X-Stream-Id"], query="?after=1", headers={"Last-Event-ID": "3"}
+    )
+    assert (status, body) == (200, suffix(reply.body, 3))
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "1.5", "", "evt_1", "9" * 10, "\u0661"])
+async def test_a_malformed_position_is_400(server: Running, value: str) -> None:
+    reply = await ask(server, {"prompt": "x"})
+    status, _ = await events(server, reply.headers["X-Stream-Id"], query=f"?after={value}")
+    assert status == 400
+
+
+async def test_a_position_beyond_the_head_is_409(server: Running) -> None:
+    reply = await ask(server, {"prompt": "x"})
+    assert (await events(server, reply.headers["X-Stream-Id"], query="?after=999"))[0] == 409
+
+
+async def test_foreign_and_unknown_streams_are_the_same_404(server: Running) -> None:
+    stream_id = (await ask(server, {"prompt": "x"})).headers["X-Stream-Id"]
+    foreign = await events(server, stream_id, subject="other")
+    assert foreign[0] == 404
+    assert foreign == await events(server, stream_id, tenant=2)
+    assert foreign == await events(server, "str_00000000000000000000000000")
+
+
+async def test_an_expired_stream_is_410_for_its_owner(server: Running) -> None:
+    stream_id = (await ask(server, {"prompt": "x"})).headers["X-Stream-Id"]
+    server.services.streams._log._finished.clear()  # type: ignore[attr-defined]
+    assert (await events(server, stream_id))[0] == 410
+    assert (await events(server, stream_id, subject="other"))[0] == 404
