@@ -196,8 +196,13 @@ def test_how_parts_are_batched_changes_nothing(parts: list[pt.Part], cuts: list[
 @given(PARTS)
 def test_the_first_event_waits_for_the_first_content(parts: list[pt.Part]) -> None:
     made = composer()
+    calls: dict[str | int, tuple[bool, bool]] = {}  # named, with arguments
     for part in heard(parts):
         silent = isinstance(part, (pt.Model, pt.Finished, pt.Used, pt.Break, pt.Replay))
+        if isinstance(part, pt.ToolFragment):
+            named, said = calls.get(part.key, (False, False))
+            calls[part.key] = named or bool(part.name), said or bool(part.arguments)
+            silent = calls[part.key] != (True, True)
         before = made.started
         assert bool(made.feed([part], NOW)) or silent or before
         assert made.started is (before or not silent)
@@ -561,7 +566,9 @@ CLOSERS = {
     "thinking": ["thinking_complete", "step_finish"],
     "nothing": [],
     "a finish reason": [],
+    "a nameless call": [],
 }
+UNBEGUN = {"nothing", "a finish reason", "a nameless call"}  # no content was told yet
 each_state = pytest.mark.parametrize("state", STATES)
 
 
@@ -571,21 +578,21 @@ def close(state: str, ending: Ending) -> list[str]:
 
 @each_state
 def test_a_cancel_closes_what_is_open_and_nothing_else(state: str) -> None:
-    begin = [] if state not in {"nothing", "a finish reason"} else ["stream_start"]
+    begin = [] if state not in UNBEGUN else ["stream_start"]
     closers = CLOSERS.get(state, ["step_finish"])
     assert close(state, CANCELLED) == [*begin, *closers, "stream_end"]
 
 
 @each_state
 def test_a_failure_is_told_before_what_is_open_closes(state: str) -> None:
-    begin = [] if state not in {"nothing", "a finish reason"} else ["stream_start"]
+    begin = [] if state not in UNBEGUN else ["stream_start"]
     closers = CLOSERS.get(state, ["step_finish"])
     assert close(state, FAILED) == [*begin, "error", *closers, "stream_end"]
 
 
 @each_state
 def test_a_success_also_tells_the_calls(state: str) -> None:
-    begin = [] if state not in {"nothing", "a finish reason"} else ["stream_start", "step_start"]
+    begin = [] if state not in UNBEGUN else ["stream_start", "step_start"]
     closers = CLOSERS.get(state) or ["step_finish"]
     call = ["tool_call"] if state.endswith("call") else []
     assert close(state, Ending(FinishReason.STOP)) == [*begin, *call, *closers, "stream_end"]
@@ -597,13 +604,15 @@ def test_a_success_also_tells_the_calls(state: str) -> None:
 def test_what_a_failed_target_said_is_forgotten() -> None:
     made = composer()
     silent: list[pt.Part] = [pt.Model("m1"), pt.Used(Usage(9, 9)), pt.Replay({"n": 1})]
-    silent.append(pt.Finished(FinishReason.LENGTH))
+    silent += [fragment(0, "{"), pt.Finished(FinishReason.LENGTH)]
     assert made.feed([*silent, pt.Failed(ProviderError("provider_timeout"))], NOW) == []
     made.target("groq", "llama")
     assert (made.usage, made.over, made.finish_seen, made.started) == (None, False, False, False)
     assert made.replay == []
     assert made.ending().error is not None  # truncated: nothing is proven yet
-    start = made.feed([pt.Text("a")], NOW)[0]
+    assert made.output_characters == 0
+    start = made.feed([pt.Text("a"), pt.Finished(FinishReason.STOP)], NOW)[0]
+    assert made.ending().reason is FinishReason.STOP  # the call was the other target's
     assert isinstance(start, ev.StreamStart)
     assert (start.provider, start.model) == ("groq", "llama")
 

@@ -86,8 +86,6 @@ class Composer:
         self._grammar = Grammar()
         self._metadata = metadata
         self.target(provider, model)
-        self._tools: dict[str | int, _Tool] = {}
-        self._tools_seen = False
         self.tool_ids: list[str] = []
         self._blocks: list[_Block] = []
         self._message_id = ""
@@ -97,7 +95,6 @@ class Composer:
         self._out: list[ev.Event] = []
         self._now_ms = 0
         self._now = 0
-        self.output_characters = 0
 
     def target(self, provider: str, model: str) -> None:
         """Name the target that is tried next; what an earlier one said is forgotten.
@@ -111,6 +108,9 @@ class Composer:
         self._finish: FinishReason | None = None
         self._refused = False
         self.replay: list[dict[str, Any]] = []
+        self._tools: dict[str | int, _Tool] = {}
+        self._tools_seen = False
+        self.output_characters = 0
         self._failure: ProviderError | None = None
         self.over = False
 
@@ -221,7 +221,6 @@ class Composer:
         self.replay.append(part.item)
 
     def _tool_fragment(self, part: pt.ToolFragment) -> None:
-        self._step()
         tool = self._tools.setdefault(part.key, _Tool())
         self._tools_seen = True
         tool.tool_id = tool.tool_id or part.tool_id
@@ -231,6 +230,7 @@ class Composer:
             self.output_characters += len(part.arguments)
         # A fragment cannot be attributed before its call is named.
         if tool.name and len(tool.fragments) > tool.said:
+            self._step()
             self._close_part()
             tool.tool_id = tool.tool_id or "call_" + self._ids.next(self._now_ms)[4:]
             delta = "".join(tool.fragments[tool.said :])
