@@ -226,17 +226,21 @@ class TestChat:
     def test_ctrl_c_cancels_the_stream_at_the_server(self, tmp_path: Path) -> None:
         with serving(tmp_path) as (_, banner):
             url = url_of(banner)
-            chat = subprocess.Popen(
+            with subprocess.Popen(
                 [*COMMAND, "chat", "--url", url, "--model", "sim-stall", "--events", "Hi"],
                 cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
-            assert chat.stdout is not None
-            chat.stdout.readline()
-            chat.send_signal(signal.SIGINT)
-            _, errors = chat.communicate(timeout=10)
+            ) as chat:  # fmt: skip
+                assert chat.stdout is not None
+                chat.stdout.readline()
+                chat.send_signal(signal.SIGINT)
+                try:
+                    output, errors = chat.communicate(timeout=20)
+                finally:
+                    chat.kill()
             assert chat.returncode == 130
             assert "cancelled" in errors
             assert "Traceback" not in errors
+            assert '"finish_reason":"Cancelled"' in output
             deadline = time.monotonic() + 5
             while running_streams(url):
                 assert time.monotonic() < deadline

@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 from rich.control import strip_control_codes
@@ -19,6 +20,9 @@ from tellstream.core import events as ev
 from tellstream.core import lenient_json
 from tellstream.core.errors import ApiError
 from tellstream.core.transcript import fold
+
+CANCEL_SECONDS: Final = 3.0
+"""For the server to cancel a stream and to send its end, after Ctrl-C."""
 
 
 class Question(NamedTuple):
@@ -84,11 +88,7 @@ async def _ask(question: Question, prompt: str, history: list[dict[str, str]]) -
             AsyncTellstream(url, token, question.tenant) as client,
             client.stream(prompt, **fields) as stream,
         ):
-            try:
-                return await printer.show(stream)
-            except asyncio.CancelledError:  # Ctrl-C: do not leave it generating
-                await client.cancel(stream.stream_id)
-                raise
+            return await _until_interrupted(client, stream, printer)
     except ApiError as error:
         if error.code == "connection_failed":
             reason = f"{url}: {error.message} (is `tellstream serve` running there?)"
@@ -96,6 +96,31 @@ async def _ask(question: Question, prompt: str, history: list[dict[str, str]]) -
         raise
     finally:
         printer.stop()
+
+
+async def _until_interrupted(
+    client: AsyncTellstream, stream: ClientStream, printer: "_RawPrinter | _Printer"
+) -> tuple[int, str]:
+    """Show the stream; on Ctrl-C cancel it at the server, whose end then ends the showing."""
+    loop = asyncio.get_running_loop()
+    interrupted = asyncio.Event()
+    showing = asyncio.ensure_future(printer.show(stream))
+    waiting = asyncio.ensure_future(interrupted.wait())
+    loop.add_signal_handler(signal.SIGINT, interrupted.set)
+    try:
+        await asyncio.wait({showing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not interrupted.is_set():
+            return await showing
+        async with asyncio.timeout(CANCEL_SECONDS):
+            await client.cancel(stream.stream_id)
+            await asyncio.wait({showing})
+    except TimeoutError:
+        pass  # the server does not answer; leaving is all that is left
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        waiting.cancel()
+        showing.cancel()
+    raise KeyboardInterrupt
 
 
 class _RawPrinter:
