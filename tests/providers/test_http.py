@@ -93,6 +93,17 @@ async def test_the_idle_timer_counts_silence_after_content(simulator: Simulator)
     assert (error.code, error.reason) == ("provider_timeout", "idle")
 
 
+async def test_the_idle_timer_does_not_wait_for_the_first_token_deadline(
+    simulator: Simulator,
+) -> None:
+    timeouts = Timeouts(1, 1, first_token=30, idle=0.25, total=60)
+    async with asyncio.timeout(5):
+        error = await failure(
+            f"{simulator.url}/v1", "sim:words=9,fault=stall,at=3", timeouts=timeouts, content=True
+        )
+    assert (error.code, error.reason) == ("provider_timeout", "idle")
+
+
 async def test_the_idle_timer_is_reset_by_any_bytes(simulator: Simulator) -> None:
     body = await read(f"{simulator.url}/v1", "sim:words=6,delay_ms=100", content=True)
     assert body.endswith(b"data: [DONE]\n\n")

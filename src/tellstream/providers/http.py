@@ -166,13 +166,15 @@ class UpstreamBody:
 
     def content_seen(self) -> None:
         """Content arrived: from now on silence counts, not the first token timer."""
-        self._first_at = None
+        if self._first_at is not None:
+            self._first_at = None
+            self._rearm()  # silence may end sooner than the first token's deadline
 
     def finish_seen(self) -> None:
         """A finish reason arrived: little more will follow, so wait less for it."""
-        if self._silence != FINISH_GRACE:
-            self._first_at = None
-            self._silence = min(FINISH_GRACE, self._silence)
+        self.content_seen()
+        if self._silence > FINISH_GRACE:
+            self._silence = FINISH_GRACE
             self._rearm()
 
     async def read(self) -> bytes:
