@@ -37,4 +37,4 @@ docs: setup ## regenerate the generated pages of docs/
 	$(BIN)/python -m tellstream.docs && PYTHONPATH=tests $(BIN)/python -m faults.page
 
 lock: ## recompute requirements/*.txt (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/runtime.txt && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --group dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt

@@ -40,7 +40,7 @@ from tellstream.server.openapi import openapi_document
 from tellstream.server.routes import PUBLIC, ROUTES
 from tellstream.server.sse_response import SSE_HEADERS
 from tellstream.settings import Settings
-from tellstream.streams.stream import Attempt, StreamState
+from tellstream.streams.record import Attempt, StreamState
 
 PACKAGE: Final = Path(__file__).parent
 FOLDER: Final = PACKAGE.parents[1] / "docs/reference"

@@ -98,7 +98,7 @@ class TestServe:
             ("[providers.xai]\napi_key = 'env:NOT_THERE_AT_ALL'", "NOT_THERE_AT_ALL"),
             ("[models.m]\ntargets = ['nobody/x']", "models.m.targets.0"),
             ("[store]\nurl = 'postgresql://h/d'", "store.url"),
-            ("[eventlog]\nurl = 'redis://h'", "eventlog.url"),
+            ("[eventlog]\nurl = 'nats://h'", "eventlog.url"),
             ("public_url = 'http://example.com'", "public_url"),
         ],
         ids=lambda value: value[:30],

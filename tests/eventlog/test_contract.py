@@ -1,436 +1,489 @@
-"""What every event log promises, for each implementation; then what only memory has."""
+"""What every event log promises, for each implementation (see ``conftest.py``)."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
+from support.event_logs import KEY, created, everything, frames, rest
 from tellstream.core.errors import RequestError, ServerError
-from tellstream.eventlog import memory
-from tellstream.eventlog.base import READ_BYTES, EventLog
-from tellstream.eventlog.memory import MemoryEventLog
+from tellstream.eventlog.base import (
+    READ_BYTES,
+    EventLog,
+    FencedError,
+    Idempotency,
+    LogEntry,
+    LogWriter,
+    StreamKey,
+    Taken,
+)
+from tellstream.eventlog.tail import WINDOW_BYTES
 
-RETENTION = 100.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def frames(first: int, count: int, size: int = 10) -> list[bytes]:
-    """Frames of ``size`` bytes that tell their number."""
-    return [
-        b"%d" % number + b"." * (size - 2 - len(b"%d" % number)) + b"\n\n"
-        for number in range(first, first + count)
-    ]
+OTHER = StreamKey(1, "other")
+NAME = Idempotency("name", "body")
 
 
-# --- every implementation -------------------------------------------------------------------------
-
-# One line for each: how to open an empty log.
-IMPLEMENTATIONS: dict[str, Callable[[Clock], EventLog]] = {
-    "memory": lambda clock: MemoryEventLog(RETENTION, clock),
-}
+# --- appending and reading ------------------------------------------------------------------------
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
-async def log(request: pytest.FixtureRequest, clock: Clock) -> EventLog:
-    """A log that holds the running stream ``s`` with three frames."""
-    made = IMPLEMENTATIONS[request.param](clock)
-    await made.create("s")
-    await made.append("s", 1, frames(1, 3), end=False)
-    return made
-
-
-async def everything(log: EventLog, stream: str = "s", after: int = 0) -> list[bytes]:
-    """Read all that is there now."""
-    reader = await log.reader(stream, after)
-    found: list[bytes] = []
-    while read := await reader.read():
-        found += read
-    return found
-
-
-async def test_frames_are_read_as_they_were_written(log: EventLog) -> None:
-    await log.append("s", 4, frames(4, 2), end=False)
+async def test_frames_are_read_as_they_were_written(log: EventLog, writer: LogWriter) -> None:
+    await writer.append(4, frames(4, 2))
     assert await everything(log) == frames(1, 5)
 
 
-async def test_what_was_appended_together_is_read_together(log: EventLog) -> None:
-    reader = await log.reader("s", 3)
-    await log.append("s", 4, frames(4, 3), end=False)
+async def test_what_was_appended_together_is_read_together(
+    log: EventLog, writer: LogWriter
+) -> None:
+    reader = await log.reader(KEY, 3)
+    await writer.append(4, frames(4, 3))
     assert await reader.read() == frames(4, 3)
+    reader.close()
+
+
+async def test_a_writer_knows_its_stream_and_its_head(writer: LogWriter) -> None:
+    assert (writer.key, writer.head) == (KEY, 3)
+    await writer.append(4, frames(4, 2))
+    assert writer.head == 5
 
 
 @pytest.mark.parametrize("first", [0, 1, 3, 5, -1])
 @pytest.mark.parametrize("end", [False, True])
 async def test_an_append_that_is_not_the_next_is_refused_and_changes_nothing(
-    log: EventLog, first: int, end: bool
+    log: EventLog, writer: LogWriter, first: int, end: bool
 ) -> None:
-    with pytest.raises(ServerError):
-        await log.append("s", first, frames(9, 1), end=end)
+    with pytest.raises(ServerError) as caught:
+        await writer.append(first, frames(9, 1), record=b"changed", end=end)
+    assert not isinstance(caught.value, FencedError)
     assert await everything(log) == frames(1, 3)
-    await log.append("s", 4, frames(4, 1), end=False)
+    assert await log.find(KEY) == LogEntry(b"record", 3, ended=False)
+    await writer.append(4, frames(4, 1))
 
 
 @pytest.mark.parametrize("end", [False, True])
-async def test_nothing_is_appended_after_the_end(log: EventLog, end: bool) -> None:
-    await log.append("s", 4, frames(4, 1), end=True)
+async def test_nothing_is_appended_after_the_end(
+    log: EventLog, writer: LogWriter, end: bool
+) -> None:
+    await writer.append(4, frames(4, 1), end=True)
+    with pytest.raises(FencedError):
+        await writer.append(5, frames(5, 1), record=b"changed", end=end)
+    assert await everything(log) == frames(1, 4)
+    assert await log.find(KEY) == LogEntry(b"record", 4, ended=True)
+
+
+@pytest.mark.parametrize("end", [False, True])
+async def test_an_id_is_used_once(log: EventLog, writer: LogWriter, end: bool) -> None:
+    await writer.append(4, frames(4, 1), end=end)
     with pytest.raises(ServerError):
-        await log.append("s", 5, frames(5, 1), end=end)
+        await log.create(KEY, b"another")
     assert await everything(log) == frames(1, 4)
 
 
-async def test_nothing_is_appended_to_an_unknown_stream(log: EventLog) -> None:
-    with pytest.raises(ServerError):
-        await log.append("other", 1, frames(1, 1), end=False)
-
-
-async def test_an_id_is_used_once(log: EventLog) -> None:
-    with pytest.raises(ServerError):
-        await log.create("s")
-    await log.append("s", 4, frames(4, 1), end=True)
-    with pytest.raises(ServerError):
-        await log.create("s")
-    assert await everything(log) == frames(1, 4)
-
-
-async def test_streams_are_apart(log: EventLog) -> None:
-    await log.create("other")
-    await log.append("other", 1, frames(7, 1), end=True)
-    assert await everything(log, "other") == frames(7, 1)
+async def test_streams_are_apart(log: EventLog, writer: LogWriter) -> None:
+    await (await created(log, OTHER)).append(1, frames(7, 1), end=True)
+    assert await everything(log, OTHER) == frames(7, 1)
     assert await everything(log) == frames(1, 3)
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 3])
-async def test_a_reader_begins_after_any_number_up_to_the_head(log: EventLog, after: int) -> None:
-    assert await everything(log, after=after) == frames(1, 3)[after:]
+async def test_one_id_of_two_tenants_is_two_streams(log: EventLog, writer: LogWriter) -> None:
+    foreign = StreamKey(KEY.tenant + 1, KEY.stream_id)
+    assert await log.find(foreign) is None
+    with pytest.raises(RequestError):
+        await log.reader(foreign)
+    assert await log.claim(foreign, force=True) is None
+    await (await created(log, foreign)).append(1, frames(7, 1))
+    assert await everything(log, foreign) == frames(7, 1)
+    assert await everything(log) == frames(1, 3)
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 3])
-async def test_a_finished_stream_is_read_from_anywhere_too(log: EventLog, after: int) -> None:
-    await log.append("s", 4, frames(4, 1), end=True)
+@pytest.mark.parametrize("end", [False, True])
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 4])
+async def test_a_reader_begins_after_any_number_up_to_the_head(
+    log: EventLog, writer: LogWriter, after: int, end: bool
+) -> None:
+    await writer.append(4, frames(4, 1), end=end)
     assert await everything(log, after=after) == frames(1, 4)[after:]
 
 
 @pytest.mark.parametrize("end", [False, True])
-async def test_a_position_beyond_the_head_is_a_conflict(log: EventLog, end: bool) -> None:
-    await log.append("s", 4, frames(4, 1), end=end)
+async def test_a_position_beyond_the_head_is_a_conflict(
+    log: EventLog, writer: LogWriter, end: bool
+) -> None:
+    await writer.append(4, frames(4, 1), end=end)
     with pytest.raises(RequestError) as caught:
-        await log.reader("s", 5)
+        await log.reader(KEY, 5)
     assert caught.value.code == "conflict"
 
 
 async def test_an_unknown_stream_is_not_found(log: EventLog) -> None:
     with pytest.raises(RequestError) as caught:
-        await log.reader("other")
+        await log.reader(OTHER)
     assert caught.value.code == "not_found"
 
 
 async def test_a_stream_without_frames_can_be_read(log: EventLog) -> None:
-    await log.create("empty")
-    reader = await log.reader("empty")
+    await created(log)
+    reader = await log.reader(KEY)
     assert (await reader.read(), reader.ended) == ([], False)
+    reader.close()
 
 
-async def test_readers_are_independent(log: EventLog) -> None:
-    one, other = await log.reader("s"), await log.reader("s", 2)
+async def test_readers_are_independent(log: EventLog, writer: LogWriter) -> None:
+    one, other = await log.reader(KEY), await log.reader(KEY, 2)
     assert await one.read() == frames(1, 3)
     assert await other.read() == frames(3, 1)
-    await log.append("s", 4, frames(4, 1), end=False)
+    await writer.append(4, frames(4, 1))
     assert await one.read() == frames(4, 1)
     assert await one.read() == []
     assert await other.read() == frames(4, 1)
+    one.close()
+    other.close()
 
 
-async def test_a_reader_has_ended_when_the_stream_has_and_all_was_read(log: EventLog) -> None:
-    reader = await log.reader("s")
+async def test_a_reader_has_ended_when_the_stream_has_and_all_was_read(
+    log: EventLog, writer: LogWriter
+) -> None:
+    reader = await log.reader(KEY)
     said = [reader.ended]
     await reader.read()
     said.append(reader.ended)
-    await log.append("s", 4, frames(4, 1), end=True)
+    await writer.append(4, frames(4, 1), end=True)
     said.append(reader.ended)
     await reader.read()
     said.append(reader.ended)
     assert said == [False, False, False, True]
+    reader.close()
 
 
-async def test_a_reader_at_the_end_of_a_finished_stream_has_ended_at_once(log: EventLog) -> None:
-    await log.append("s", 4, frames(4, 1), end=True)
-    assert (await log.reader("s", 4)).ended
+async def test_a_reader_at_the_end_of_a_finished_stream_has_ended_at_once(
+    log: EventLog, writer: LogWriter
+) -> None:
+    await writer.append(4, frames(4, 1), end=True)
+    reader = await log.reader(KEY, 4)
+    assert (reader.ended, await reader.read()) == (True, [])
+    reader.close()
 
 
-async def test_an_end_without_frames_ends(log: EventLog) -> None:
-    await log.append("s", 4, [], end=True)
-    assert (await log.reader("s", 3)).ended
-
-
-async def test_a_read_gives_at_most_its_cap_and_the_next_one_goes_on(log: EventLog) -> None:
-    await log.create("big")
+@pytest.mark.parametrize("together", [1, 7, 100])
+@pytest.mark.parametrize("end", [False, True])
+async def test_a_read_gives_at_most_its_cap_and_the_next_one_goes_on(
+    log: EventLog, together: int, end: bool
+) -> None:
     written = frames(1, 100, READ_BYTES // 8)
-    await log.append("big", 1, written, end=True)
-    reader = await log.reader("big")
+    writer = await created(log)
+    for first in range(0, 100, together):
+        part = written[first : first + together]
+        await writer.append(first + 1, part, end=end and first + together >= 100)
+    reader = await log.reader(KEY)
     sizes, found = [], []
     while read := await reader.read():
         sizes.append(sum(map(len, read)))
         found += read
     assert found == written
     assert max(sizes) <= READ_BYTES
-    assert len(sizes) <= 13
-    assert reader.ended
+    assert reader.ended is end
+    reader.close()
 
 
-async def test_a_read_gives_at_least_one_frame_however_large(log: EventLog) -> None:
-    await log.create("big")
+@pytest.mark.parametrize("end", [False, True])
+async def test_a_read_gives_at_least_one_frame_however_large(log: EventLog, end: bool) -> None:
     written = frames(1, 3, READ_BYTES * 2)
-    await log.append("big", 1, written, end=True)
-    reader = await log.reader("big")
+    await (await created(log)).append(1, written, end=end)
+    reader = await log.reader(KEY)
     assert [await reader.read() for _ in range(4)] == [[frame] for frame in written] + [[]]
+    reader.close()
 
 
-async def test_each_append_wakes_every_subscriber_of_the_stream(log: EventLog) -> None:
+# --- waking ---------------------------------------------------------------------------------------
+
+
+async def test_each_append_wakes_every_subscriber_of_the_stream(
+    log: EventLog, writer: LogWriter
+) -> None:
     woken: list[str] = []
-    for name in ("a", "b"):
-        (await log.reader("s")).subscribe(lambda name=name: woken.append(name))  # type: ignore[misc]
-    await log.append("s", 4, frames(4, 1), end=False)
-    await log.append("s", 5, frames(5, 1), end=True)
+    readers = [await log.reader(KEY) for _ in range(2)]
+    for reader, name in zip(readers, "ab", strict=True):
+        reader.subscribe(lambda name=name: woken.append(name))  # type: ignore[misc]
+    await writer.append(4, frames(4, 1))
+    await writer.append(5, frames(5, 1), end=True)
+    await until(lambda: len(woken) >= 4)
     assert sorted(woken) == ["a", "a", "b", "b"]
+    for reader in readers:
+        reader.close()
 
 
 async def test_a_subscriber_is_not_woken_by_other_streams_or_refused_appends(
-    log: EventLog,
+    log: EventLog, writer: LogWriter
 ) -> None:
     woken: list[int] = []
-    (await log.reader("s")).subscribe(lambda: woken.append(1))
-    await log.create("other")
-    await log.append("other", 1, frames(1, 1), end=False)
+    reader = await log.reader(KEY)
+    reader.subscribe(lambda: woken.append(1))
+    await (await created(log, OTHER)).append(1, frames(1, 1))
     with pytest.raises(ServerError):
-        await log.append("s", 9, frames(9, 1), end=False)
+        await writer.append(9, frames(9, 1))
     assert woken == []
+    reader.close()
 
 
-async def test_who_is_woken_can_read_at_once(log: EventLog) -> None:
-    reader = await log.reader("s", 3)
-    ended: list[bool] = []
-    reader.subscribe(lambda: ended.append(reader.ended))
-    await log.append("s", 4, [], end=True)
-    assert ended == [True]
+async def test_who_is_woken_can_read_at_once(log: EventLog, writer: LogWriter) -> None:
+    reader = await log.reader(KEY, 3)
+    woken = asyncio.Event()
+    reader.subscribe(woken.set)
+    append = asyncio.create_task(writer.append(4, frames(4, 1), end=True))
+    await asyncio.wait_for(woken.wait(), 10)
+    assert await reader.read() == frames(4, 1)
+    assert reader.ended
+    await append
+    reader.close()
 
 
-async def test_a_closed_reader_is_not_woken_and_may_be_closed_again(log: EventLog) -> None:
+async def test_a_closed_reader_is_not_woken_and_may_be_closed_again(
+    log: EventLog, writer: LogWriter
+) -> None:
     woken: list[int] = []
-    reader = await log.reader("s")
+    reader = await log.reader(KEY)
     reader.subscribe(lambda: woken.append(1))
     reader.close()
     reader.close()
-    (await log.reader("s")).close()
-    await log.append("s", 4, frames(4, 1), end=False)
+    (await log.reader(KEY)).close()
+    await writer.append(4, frames(4, 1))
     assert woken == []
 
 
-async def test_who_leaves_when_woken_takes_nobody_else_along(log: EventLog) -> None:
-    leaving, staying = await log.reader("s"), await log.reader("s")
+async def test_who_leaves_when_woken_takes_nobody_else_along(
+    log: EventLog, writer: LogWriter
+) -> None:
+    leaving, staying = await log.reader(KEY), await log.reader(KEY)
     woken: list[int] = []
     leaving.subscribe(leaving.close)
     staying.subscribe(lambda: woken.append(1))
-    await log.append("s", 4, frames(4, 1), end=False)
-    await log.append("s", 5, frames(5, 1), end=False)
+    await writer.append(4, frames(4, 1))
+    await writer.append(5, frames(5, 1))
+    await until(lambda: len(woken) >= 2)
     assert woken == [1, 1]
+    staying.close()
 
 
-# --- memory: what becomes of finished streams -----------------------------------------------------
+# --- records and names ----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def kept(clock: Clock) -> MemoryEventLog:
-    return MemoryEventLog(RETENTION, clock)
+async def test_the_record_is_the_newest_one_and_changes_with_its_frames(log: EventLog) -> None:
+    assert await log.find(KEY) is None
+    writer = await created(log)
+    told = [await log.find(KEY)]
+    for change in (None, b"second", None):
+        await writer.append(writer.head + 1, frames(writer.head + 1, 2), record=change)
+        told.append(await log.find(KEY))
+    await writer.append(7, frames(7, 1), record=b"last", end=True)
+    told.append(await log.find(KEY))
+    assert told == [
+        LogEntry(b"record", 0, ended=False),
+        LogEntry(b"record", 2, ended=False),
+        LogEntry(b"second", 4, ended=False),
+        LogEntry(b"second", 6, ended=False),
+        LogEntry(b"last", 7, ended=True),
+    ]
 
 
-async def finish(log: MemoryEventLog, stream: str, data: list[bytes] | None = None) -> None:
-    await log.create(stream)
-    await log.append(stream, 1, frames(1, 50) if data is None else data, end=True)
+async def test_a_name_leads_to_its_stream_while_it_runs_and_after_its_end(log: EventLog) -> None:
+    assert await log.taken(KEY.tenant, NAME.name) is None
+    writer = await log.create(KEY, b"record", NAME)
+    assert not isinstance(writer, Taken)
+    for end in (False, True):
+        await writer.append(writer.head + 1, frames(1, 1), end=end)
+        assert await log.taken(KEY.tenant, NAME.name) == Taken(KEY.stream_id, NAME.body)
+        again = await log.create(OTHER, b"record", Idempotency(NAME.name, "another body"))
+        assert again == Taken(KEY.stream_id, NAME.body)
+    assert await log.find(OTHER) is None
 
 
-async def found(log: MemoryEventLog, *streams: str) -> list[str]:
-    """Those of ``streams`` that can still be read."""
-    there = []
-    for stream in streams:
-        try:
-            await log.reader(stream)
-        except RequestError:
-            continue
-        there.append(stream)
-    return there
+async def test_one_name_of_two_tenants_is_two_names(log: EventLog) -> None:
+    for tenant in (1, 2):
+        writer = await log.create(StreamKey(tenant, f"s{tenant}"), b"record", NAME)
+        assert not isinstance(writer, Taken)
+    found = [await log.taken(tenant, NAME.name) for tenant in (1, 2, 3)]
+    assert found == [Taken("s1", NAME.body), Taken("s2", NAME.body), None]
 
 
-async def test_a_finished_stream_is_kept_for_the_retention_and_not_longer(
-    kept: MemoryEventLog, clock: Clock
+async def test_a_released_name_may_be_used_again(log: EventLog) -> None:
+    writer = await log.create(KEY, b"record", NAME)
+    assert not isinstance(writer, Taken)
+    await writer.append(1, frames(1, 1), end=True, release=True)
+    assert await log.taken(KEY.tenant, NAME.name) is None
+    assert not isinstance(await log.create(OTHER, b"record", NAME), Taken)
+    assert await everything(log) == frames(1, 1)
+
+
+async def test_of_many_creates_with_one_name_at_once_exactly_one_opens_a_log(
+    log: EventLog,
 ) -> None:
-    await finish(kept, "s")
-    clock.now += RETENTION
-    kept.sweep()
-    assert await found(kept, "s") == ["s"]
-    clock.now += 0.001
-    kept.sweep()
-    assert await found(kept, "s") == []
+    keys = [StreamKey(1, f"s{number}") for number in range(50)]
+    found = await asyncio.gather(*(log.create(key, b"record", NAME) for key in keys))
+    writers = [one for one in found if not isinstance(one, Taken)]
+    assert len(writers) == 1
+    winner = writers[0].key
+    assert [one for one in found if isinstance(one, Taken)] == [Taken(winner[1], NAME.body)] * 49
+    assert [key for key in keys if await log.find(key) is not None] == [winner]
+    await writers[0].append(1, frames(1, 1), end=True)
 
 
-async def test_a_running_stream_is_kept_however_old(kept: MemoryEventLog, clock: Clock) -> None:
-    await kept.create("s")
-    await kept.append("s", 1, frames(1, 3), end=False)
-    clock.now += RETENTION * 100
-    kept.sweep()
-    assert await everything(kept) == frames(1, 3)
-    assert kept.live == 1
+# --- handing over ---------------------------------------------------------------------------------
 
 
-async def test_the_retention_counts_from_the_end(kept: MemoryEventLog, clock: Clock) -> None:
-    await kept.create("s")
-    clock.now += RETENTION * 2
-    await kept.append("s", 1, frames(1, 1), end=True)
-    clock.now += RETENTION / 2
-    kept.sweep()
-    assert await found(kept, "s") == ["s"]
-    assert kept.live == 0
-
-
-@pytest.mark.parametrize("after", [0, 1, 49, 50])
-async def test_a_packed_stream_reads_the_same(kept: MemoryEventLog, after: int) -> None:
-    await finish(kept, "s")
-    kept.sweep()
-    assert kept._packed_bytes > 0
-    reader = await kept.reader("s", after)
-    assert await reader.read() == frames(1, 50)[after:]
-    assert reader.ended
-
-
-async def test_a_packed_stream_still_knows_its_head(kept: MemoryEventLog) -> None:
-    await finish(kept, "s")
-    kept.sweep()
-    with pytest.raises(RequestError) as caught:
-        await kept.reader("s", 51)
-    assert caught.value.code == "conflict"
-
-
-@pytest.mark.parametrize("data", [[], frames(1, 1)])
-async def test_the_shortest_streams_can_be_packed_too(
-    kept: MemoryEventLog, data: list[bytes]
+async def test_a_stream_whose_producer_lives_is_no_orphan_and_not_claimed(
+    log: EventLog, writer: LogWriter
 ) -> None:
-    await finish(kept, "s", data)
-    kept.sweep()
-    assert await everything(kept) == data
+    assert await log.orphans() == []
+    assert await log.claim(KEY) is None
+    await writer.append(4, frames(4, 1))
 
 
-async def test_packing_makes_a_stream_of_events_much_smaller(kept: MemoryEventLog) -> None:
-    data = [b'id: %d\nevent: text_delta\ndata: {"delta":"x%d"}\n\n' % (n, n) for n in range(1, 500)]
-    await finish(kept, "s", data)
-    kept.sweep()
-    assert kept._packed_bytes < sum(map(len, data)) / 4
-
-
-async def test_a_stream_is_not_packed_while_somebody_follows_it(kept: MemoryEventLog) -> None:
-    await finish(kept, "s")
-    reader = await kept.reader("s")
-    reader.subscribe(lambda: None)
-    kept.sweep()
-    assert kept._packed_bytes == 0
-    reader.close()
-    kept.sweep()
-    assert kept._packed_bytes > 0
-
-
-async def test_who_reads_while_a_stream_is_packed_or_dropped_reads_on(
-    kept: MemoryEventLog, clock: Clock
+async def test_a_forced_claim_hands_over_and_the_former_writer_is_refused(
+    log: EventLog, writer: LogWriter
 ) -> None:
-    await finish(kept, "s", frames(1, 10, READ_BYTES // 2))
-    reader = await kept.reader("s")
-    read = await reader.read()
-    kept.sweep()
-    read += await reader.read()
-    clock.now += RETENTION * 2
-    kept.sweep()
-    assert await found(kept, "s") == []
-    while more := await reader.read():
-        read += more
-    assert read == frames(1, 10, READ_BYTES // 2)
-    assert reader.ended
+    new = await log.claim(KEY, force=True)
+    assert new is not None
+    assert (new.key, new.head) == (KEY, 3)
+    with pytest.raises(FencedError):
+        await writer.append(4, frames(9, 1), end=True)
+    await new.append(4, frames(4, 1), record=b"seen", end=True)
+    with pytest.raises(FencedError):
+        await writer.append(5, frames(5, 1))
+    assert await everything(log) == frames(1, 4)
+    assert await log.find(KEY) == LogEntry(b"seen", 4, ended=True)
 
 
-async def test_beyond_the_space_for_finished_streams_the_oldest_go_first(
-    kept: MemoryEventLog, monkeypatch: pytest.MonkeyPatch
+async def test_each_hand_over_refuses_all_former_writers(log: EventLog, writer: LogWriter) -> None:
+    writers = [writer]
+    for _ in range(3):
+        new = await log.claim(KEY, force=True)
+        assert new is not None
+        for former in writers:
+            with pytest.raises(FencedError):
+                await former.append(new.head + 1, frames(9, 1))
+        await new.append(new.head + 1, frames(new.head + 1, 1))
+        writers.append(new)
+    assert await everything(log) == frames(1, 6)
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_stream_that_has_ended_or_is_unknown_cannot_be_claimed(
+    log: EventLog, writer: LogWriter, force: bool
 ) -> None:
-    await finish(kept, "a")
-    kept.sweep()
-    monkeypatch.setattr(memory, "MAX_RETAINED_BYTES", kept._packed_bytes * 2 + 1)
-    await finish(kept, "b")
-    kept.sweep()
-    assert await found(kept, "a", "b") == ["a", "b"]
-    await finish(kept, "c")
-    kept.sweep()
-    assert await found(kept, "a", "b", "c") == ["b", "c"]
+    await writer.append(4, frames(4, 1), end=True)
+    assert await log.claim(KEY, force=force) is None
+    assert await log.claim(OTHER, force=force) is None
 
 
-async def test_the_space_of_dropped_streams_is_free_again(
-    kept: MemoryEventLog, clock: Clock
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("end", [False, True])
+async def test_an_append_under_way_at_a_claim_happened_before_it_or_never(
+    log: EventLog, writer: LogWriter, turns: int, end: bool
 ) -> None:
-    for number in range(5):
-        await finish(kept, f"s{number}")
-    kept.sweep()
-    clock.now += RETENTION * 2
-    kept.sweep()
-    assert (kept._packed_bytes, list(kept._unpacked)) == (0, [])
+    append = asyncio.create_task(writer.append(4, frames(4, 2), end=end))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    new = await log.claim(KEY, force=True)
+    (outcome,) = await asyncio.gather(append, return_exceptions=True)
+    head = 3 if isinstance(outcome, FencedError) else 5
+    if new is None:
+        assert (head, end) == (5, True)
+    else:
+        assert new.head == head
+        await new.append(head + 1, frames(head + 1, 1), end=True)
+        head += 1
+    assert await everything(log) == frames(1, head)
 
 
-async def test_a_stream_dropped_while_it_was_followed_takes_no_space_afterwards(
-    kept: MemoryEventLog, clock: Clock
+async def test_an_append_asked_for_while_a_claim_is_under_way_is_before_it_or_refused(
+    log: EventLog, writer: LogWriter
 ) -> None:
-    await finish(kept, "s")
-    reader: Any = await kept.reader("s")
-    reader.subscribe(lambda: None)
-    clock.now += RETENTION * 2
-    kept.sweep()
-    reader.close()
-    kept.sweep()
-    assert (kept._packed_bytes, list(kept._unpacked)) == (0, [])
+    claim = asyncio.create_task(log.claim(KEY, force=True))
+    await asyncio.sleep(0)
+    append = asyncio.create_task(writer.append(4, frames(4, 2)))
+    new = await claim
+    assert new is not None
+    (outcome,) = await asyncio.gather(append, return_exceptions=True)
+    head = 3 if isinstance(outcome, FencedError) else 5
+    assert new.head == head
+    await new.append(head + 1, frames(head + 1, 1), end=True)
+    assert await everything(log) == frames(1, head + 1)
 
 
-async def test_who_follows_an_old_stream_keeps_no_other_from_being_dropped(
-    kept: MemoryEventLog, clock: Clock
+# --- cancellation ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 10])
+async def test_a_cancelled_append_returns_when_it_has_happened_or_failed(
+    log: EventLog, writer: LogWriter, turns: int
 ) -> None:
-    await finish(kept, "followed")
-    (await kept.reader("followed")).subscribe(lambda: None)
-    await finish(kept, "other")
-    kept.sweep()
-    clock.now += RETENTION * 2
-    kept.sweep()
-    assert await found(kept, "followed", "other") == []
-    assert kept._packed_bytes == 0
+    for _ in range(20):
+        first = writer.head + 1
+        append = asyncio.create_task(writer.append(first, frames(first, 2)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        append.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await append
+        assert writer.head in (first - 1, first + 1)
+        assert await everything(log) == frames(1, writer.head)
+    await writer.append(writer.head + 1, frames(writer.head + 1, 1), end=True)
+    assert await everything(log) == frames(1, writer.head)
 
 
-async def test_a_sweep_packs_a_portion_and_the_next_ones_the_rest(kept: MemoryEventLog) -> None:
-    count = memory.PACK_AT_ONCE * 2 + 1
-    for number in range(count):
-        await finish(kept, f"s{number}", frames(1, 2))
-    left = []
-    for _ in range(4):
-        kept.sweep()
-        left.append(len(kept._unpacked))
-    assert left == [memory.PACK_AT_ONCE + 1, 1, 0, 0]
-    assert len(await found(kept, *(f"s{number}" for number in range(count)))) == count
+# --- many at once ---------------------------------------------------------------------------------
 
 
-async def test_a_dropped_id_may_not_be_appended_to(kept: MemoryEventLog, clock: Clock) -> None:
-    await finish(kept, "s")
-    clock.now += RETENTION * 2
-    kept.sweep()
-    with pytest.raises(ServerError):
-        await kept.append("s", 51, frames(51, 1), end=False)
+async def test_every_reader_of_many_streams_gets_exactly_what_follows_its_position(
+    log: EventLog,
+) -> None:
+    count, length, size = 20, 60, 2 * WINDOW_BYTES // 50  # more than a window holds
+    keys = [StreamKey(1, f"s{number}") for number in range(count)]
+    writers = [await created(log, key) for key in keys]
+
+    async def write(writer: LogWriter) -> None:
+        while writer.head < length:
+            first = writer.head + 1
+            number = min(1 + first % 3, length - writer.head)
+            await writer.append(first, frames(first, number, size))
+        await writer.append(length + 1, frames(length + 1, 1, size), end=True)
+
+    async def follow(key: StreamKey, after: int) -> list[bytes]:
+        reader = await log.reader(key, after)
+        more = asyncio.Event()
+        reader.subscribe(more.set)
+        found: list[bytes] = []
+        while not reader.ended:
+            more.clear()
+            read = await reader.read()
+            found += read
+            if not read and not reader.ended:
+                await asyncio.wait_for(more.wait(), 30)
+            if after % 2:  # slow: it falls behind the window
+                await asyncio.sleep(0.001)
+        reader.close()
+        return found
+
+    early = [asyncio.create_task(follow(key, 0)) for key in keys]
+    writing = [asyncio.create_task(write(writer)) for writer in writers]
+    await until(lambda: all(writer.head > length // 2 for writer in writers))
+    late = {
+        (key, after): asyncio.create_task(follow(key, after))
+        for key in keys[:5]
+        for after in (0, 1, 7, length // 2)
+    }
+    await asyncio.gather(*writing)
+    expected = frames(1, length + 1, size)
+    for task in early:
+        assert await task == expected
+    for (_, after), task in late.items():
+        assert await task == expected[after:]
+    for key in keys[:5]:
+        assert await rest(await log.reader(key, length - 1)) == expected[length - 1 :]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Poll, 10 seconds at most."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - of any implementation
+            await asyncio.sleep(0.001)

@@ -13,7 +13,9 @@ from faults.matrix import BASES, ROWS, WORDS, Outcome, Row
 from faults.page import PAGE, impossible, render
 from support.chat import ask
 from support.server import Running, tellstream
+from tellstream.eventlog.base import StreamKey
 from tellstream.providers.simulator import Simulator
+from tellstream.streams.record import StreamRecord
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -101,8 +103,9 @@ def extra(row: Row) -> int:
 
 
 async def estimated(world: World, stream_id: str) -> bool:
-    _, state = world.server.services.streams._known(stream_id)
-    return state.estimated
+    entry = await world.server.services.streams._log.find(StreamKey(1, stream_id))
+    assert entry is not None
+    return StreamRecord.decode(entry.record).state.estimated
 
 
 def forget_breakers(world: World) -> None:

@@ -1,15 +1,22 @@
 """A real server with two tenants, in front of the simulator and of a replaying provider."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.redis import redis_server
 from support.replay import ReplayProvider
 from support.server import Running, tellstream
 from tellstream.providers.simulator import Simulator
 
+# Every event log there is: how to get the address of an empty one.
+LOGS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
+    "memory": lambda _request: "memory",
+    "sqlite": lambda _request: "sqlite",
+    "redis": lambda request: str(request.getfixturevalue("redis_url")),
+}
 SCRIPTS = {
     "plain": "sim:words=5",
     "paced": "sim:words=400,delay_ms=10",
@@ -31,6 +38,12 @@ SCRIPTS = {
     "mark-b": "sim:mark=b,words=60,delay_ms=2",
     "echo": "sim:echo=1",
 }
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
 
 
 @pytest.fixture

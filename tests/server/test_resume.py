@@ -1,12 +1,22 @@
 """Resuming a stream: always exactly the suffix, while it runs and after its end."""
 
 import asyncio
+import time
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
-from support.chat import ask
-from support.server import Running
+from server.conftest import LOGS, tables
+from support.chat import ask, parse
+from support.replay import ReplayProvider
+from support.server import Running, tellstream
+from tellstream.core import events as ev
+from tellstream.core import grammar
+from tellstream.core.sse import SseDecoder
+from tellstream.core.transcript import fold
+from tellstream.providers.simulator import Simulator
 
 
 async def events(
@@ -95,8 +105,75 @@ async def test_foreign_and_unknown_streams_are_the_same_404(server: Running) -> 
     assert foreign == await events(server, "str_00000000000000000000000000")
 
 
-async def test_an_expired_stream_is_410_for_its_owner(server: Running) -> None:
+@pytest.mark.parametrize("log", LOGS)
+async def test_an_expired_stream_is_410_for_its_owner(
+    tmp_path: Path,
+    simulator: Simulator,
+    replay: ReplayProvider,
+    log: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    eventlog = {"url": LOGS[log](request), "retention_seconds": 0.2}
+    async with tellstream(tmp_path, **tables(simulator, replay, eventlog=eventlog)) as server:
+        stream_id = (await ask(server, {"prompt": "x"})).headers["X-Stream-Id"]
+        deadline = time.monotonic() + 20
+        while (await events(server, stream_id))[0] != 410:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+        assert (await events(server, stream_id, subject="other"))[0] == 404
+        assert (await state(server, stream_id))["finish_reason"] == "Stop"  # from the tombstone
+
+
+async def state(server: Running, stream_id: str) -> Any:
+    async with (
+        aiohttp.ClientSession(headers=server.headers()) as session,
+        session.get(f"{server.url}/v1/streams/{stream_id}") as response,
+    ):
+        return (await response.json())["data"]
+
+
+async def test_a_snapshot_says_the_same_in_fewer_events(server: Running) -> None:
+    reply = await ask(server, {"prompt": "x", "model": "mark-a"})
+    stream_id = reply.headers["X-Stream-Id"]
+    status, body = await events(server, stream_id, query="?snapshot=1")
+    assert status == 200
+    decoded = [ev.decode(frame.event, frame.data) for frame in SseDecoder().feed(body)]
+    grammar.check(decoded)
+    assert fold(decoded) == reply.transcript
+    assert len(decoded) < 10 < len(reply.events)
+    status, rest = await events(server, stream_id, query="?snapshot=1&after=20")
+    assert rest.startswith(b"id: ")
+    folded = SseDecoder().feed(rest)
+    assert int(folded[0].id) > 21
+    assert folded[-1].id == str(len(reply.events))
+
+
+async def test_a_snapshot_of_a_running_stream_goes_on_live_without_gap_or_repeat(
+    server: Running,
+) -> None:
+    async with (
+        aiohttp.ClientSession(headers=server.headers()) as session,
+        session.post(
+            server.url + "/v1/chat/stream", json={"prompt": "x", "model": "mark-a"}
+        ) as response,
+    ):
+        stream_id = response.headers["X-Stream-Id"]
+        seen = b""
+        while seen.count(b"\n\n") < 20:
+            seen += await response.content.readany()
+        _, body = await events(server, stream_id, query="?snapshot=1")
+        seen += await response.content.read()
+    frames = SseDecoder().feed(body)
+    numbers = [int(frame.id) for frame in frames]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) < seen.count(b"\n\n")
+    decoded = [ev.decode(frame.event, frame.data) for frame in frames]
+    grammar.check(decoded)
+    assert fold(decoded) == fold(parse(seen)[0])
+    assert seen.endswith(body[-200:])  # the live part is the log, byte for byte
+
+
+@pytest.mark.parametrize("value", ["2", "x", "", "true"])
+async def test_another_value_of_snapshot_is_400(server: Running, value: str) -> None:
     stream_id = (await ask(server, {"prompt": "x"})).headers["X-Stream-Id"]
-    server.services.streams._log._finished.clear()  # type: ignore[attr-defined]
-    assert (await events(server, stream_id))[0] == 410
-    assert (await events(server, stream_id, subject="other"))[0] == 404
+    assert (await events(server, stream_id, query=f"?snapshot={value}"))[0] == 400

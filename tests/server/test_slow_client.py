@@ -7,18 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from server.conftest import tables
+from server.conftest import LOGS, tables
 from support.chat import ask
 from support.replay import ReplayProvider
 from support.server import tellstream
 from tellstream.providers.simulator import Simulator
 
 
+@pytest.mark.parametrize("log", LOGS)
 async def test_a_client_that_stops_reading_is_cut_off_and_the_stream_goes_on(
     tmp_path: Path,
     simulator: Simulator,
     replay: ReplayProvider,
     monkeypatch: pytest.MonkeyPatch,
+    log: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.setattr("tellstream.server.http_protocol.WRITE_SECONDS", 0.3)
     models = {
@@ -27,7 +30,14 @@ async def test_a_client_that_stops_reading_is_cut_off_and_the_stream_goes_on(
     }
     tenants = {"1": {"model": "plain"}}
     streams = {"detach_seconds": 60}
-    configuration = tables(simulator, replay, models=models, tenants=tenants, streams=streams)
+    configuration = tables(
+        simulator,
+        replay,
+        models=models,
+        tenants=tenants,
+        streams=streams,
+        eventlog={"url": LOGS[log](request)},
+    )
     async with tellstream(tmp_path, send_buffer=65536, **configuration) as server:
         host, port = server.url.removeprefix("http://").split(":")
         client = socket.socket()

@@ -20,6 +20,10 @@ def single_bytes(body: bytes) -> Iterator[bytes]:
         yield body[position : position + 1]
 
 
+def lines(body: bytes) -> Iterator[bytes]:
+    yield from body.splitlines(keepends=True)
+
+
 def random_cuts(body: bytes) -> Iterator[bytes]:
     source = random.Random(len(body))
     position = 0
@@ -41,6 +45,7 @@ class Answer:
     cut: int | None = None
     reset: bool = False
     hold: bool = False  # keep the connection open and silent after the body
+    pause: float = 0.0  # seconds between chunks
 
 
 class ReplayProvider:
@@ -97,6 +102,8 @@ class ReplayProvider:
         payload = answer.body if answer.cut is None else answer.body[: answer.cut]
         for chunk in answer.chunking(payload):
             writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            if answer.pause:
+                await asyncio.sleep(answer.pause)
         if answer.hold:
             await writer.drain()
             await reader.read()  # until the client leaves

@@ -13,16 +13,21 @@ from rich.text import Text
 
 from tellstream.cli.failures import EXIT_FAILURE, EXIT_INTERRUPTED, CliError
 from tellstream.cli.tokens import sign_with
-from tellstream.client import AsyncTellstream
-from tellstream.client.client import ClientStream
+from tellstream.client import (
+    AsyncStream,
+    AsyncTellstream,
+    ConnectionFailedError,
+    ResumePolicy,
+)
 from tellstream.config import load_settings
 from tellstream.core import events as ev
 from tellstream.core import lenient_json
 from tellstream.core.errors import ApiError
-from tellstream.core.transcript import fold
 
 CANCEL_SECONDS: Final = 3.0
 """For the server to cancel a stream and to send its end, after Ctrl-C."""
+START_SECONDS: Final = 1.0
+"""Of trying to reach a server; somebody is watching, who may have mistyped the address."""
 
 
 class Question(NamedTuple):
@@ -81,25 +86,25 @@ async def _ask(question: Question, prompt: str, history: list[dict[str, str]]) -
     token = question.token or sign_with(settings, [question.tenant], "chat")
     fields: dict[str, Any] = {"model": question.model, "history": history or None}
     fields = {name: value for name, value in fields.items() if value is not None}
+    policy = ResumePolicy(start=START_SECONDS)
+    try:
+        client = AsyncTellstream(url, token, question.tenant, policy=policy)
+    except ValueError as error:
+        raise CliError(str(error)) from error
     printer = _RawPrinter() if question.events else _Printer()
     printer.wait()
     try:
-        async with (
-            AsyncTellstream(url, token, question.tenant) as client,
-            client.stream(prompt, **fields) as stream,
-        ):
-            return await _until_interrupted(client, stream, printer)
-    except ApiError as error:
-        if error.code == "connection_failed":
-            reason = f"{url}: {error.message} (is `tellstream serve` running there?)"
-            raise CliError(reason) from error
-        raise
+        async with client, client.stream(prompt, **fields) as stream:
+            return await _until_interrupted(stream, printer)
+    except ConnectionFailedError as error:
+        reason = f"{url}: {error.message} (is `tellstream serve` running there?)"
+        raise CliError(reason) from error
     finally:
         printer.stop()
 
 
 async def _until_interrupted(
-    client: AsyncTellstream, stream: ClientStream, printer: "_RawPrinter | _Printer"
+    stream: AsyncStream, printer: "_RawPrinter | _Printer"
 ) -> tuple[int, str]:
     """Show the stream; on Ctrl-C cancel it at the server, whose end then ends the showing."""
     loop = asyncio.get_running_loop()
@@ -111,20 +116,27 @@ async def _until_interrupted(
         await asyncio.wait({showing, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if not interrupted.is_set():
             return await showing
-        async with asyncio.timeout(CANCEL_SECONDS):
-            await client.cancel(stream.stream_id)
-            await asyncio.wait({showing})
-    except TimeoutError:
-        pass  # the server does not answer; leaving is all that is left
+        await _cancel(stream, showing)
     finally:
         loop.remove_signal_handler(signal.SIGINT)
         waiting.cancel()
         showing.cancel()
+        await asyncio.gather(showing, waiting, return_exceptions=True)
     raise KeyboardInterrupt
 
 
+async def _cancel(stream: AsyncStream, showing: "asyncio.Future[tuple[int, str]]") -> None:
+    """Cancel the stream at the server and let its end be shown."""
+    try:
+        async with asyncio.timeout(CANCEL_SECONDS):
+            await stream.cancel()
+            await asyncio.wait({showing})
+    except (TimeoutError, ApiError):
+        pass  # the server does not answer or has forgotten the stream: leaving is all that is left
+
+
 class _RawPrinter:
-    """Prints frames as they arrive."""
+    """Prints frames as they arrive, each once and whole."""
 
     def wait(self) -> None:
         """Show nothing while waiting."""
@@ -132,10 +144,10 @@ class _RawPrinter:
     def stop(self) -> None:
         """Nothing to clean up."""
 
-    async def show(self, stream: ClientStream) -> tuple[int, str]:
+    async def show(self, stream: AsyncStream) -> tuple[int, str]:
         """Print the frames of ``stream``."""
-        async for chunk in stream.raw():
-            sys.stdout.buffer.write(chunk)
+        async for frame in stream.raw():
+            sys.stdout.buffer.write(frame)
             sys.stdout.buffer.flush()
         return 0, ""
 
@@ -147,7 +159,6 @@ class _Printer:
         self._console = Console(highlight=False, soft_wrap=True)
         self._terminal = self._console.is_terminal
         self._status = self._console.status("waiting for the first token …", spinner="dots")
-        self._seen: list[ev.Event] = []
 
     def wait(self) -> None:
         """Show a spinner until the first content."""
@@ -159,21 +170,19 @@ class _Printer:
         if self._terminal:
             self._status.stop()
 
-    async def show(self, stream: ClientStream) -> tuple[int, str]:
+    async def show(self, stream: AsyncStream) -> tuple[int, str]:
         """Print ``stream``; returns the exit code and the answer's text."""
-        async for event in stream.events():
-            self._seen.append(event)
-            if event.type not in ev.NON_CONTENT:
-                self.stop()
-            self._print(event)
-        transcript = fold(self._seen)
-        sys.stdout.write("\n")
+        try:
+            async for event in stream:
+                if event.type not in ev.NON_CONTENT:
+                    self.stop()
+                self._print(event)
+        finally:
+            sys.stdout.write("\n")
+        transcript = stream.transcript
         if transcript.error is not None:
             sys.stderr.write(f"tellstream: {transcript.error.error_type}: ")
             sys.stderr.write(f"{transcript.error.message}\n")
-            return EXIT_FAILURE, ""
-        if transcript.finish_reason is None:
-            sys.stderr.write("tellstream: the connection was lost before the end of the answer\n")
             return EXIT_FAILURE, ""
         usage = transcript.usage
         if self._terminal and usage is not None:

@@ -9,6 +9,8 @@ from tellstream.auth.keys import KeyFileError
 from tellstream.auth.private_files import PrivateFileError
 from tellstream.config import ConfigError
 from tellstream.core.errors import ApiError
+from tellstream.eventlog.base import LogSetupError
+from tellstream.storage.base import StoreSetupError
 
 EXIT_FAILURE: Final = 1
 EXIT_INTERRUPTED: Final = 130
@@ -22,6 +24,17 @@ class CliError(Exception):
     """Something the user can put right; the text says how."""
 
 
+EXPECTED: Final = (
+    CliError,
+    ConfigError,
+    KeyFileError,
+    PrivateFileError,
+    LogSetupError,
+    StoreSetupError,
+    ApiError,
+)
+
+
 def one_line_errors(command: Callable[_P, _R]) -> Callable[_P, _R]:
     """Print expected failures of ``command`` on standard error and exit with 1."""
 
@@ -29,7 +42,7 @@ def one_line_errors(command: Callable[_P, _R]) -> Callable[_P, _R]:
     def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return command(*args, **kwargs)
-        except (CliError, ConfigError, KeyFileError, PrivateFileError, ApiError) as error:
+        except EXPECTED as error:
             for line in str(error).splitlines():
                 print(f"tellstream: {line}", file=sys.stderr)  # noqa: T201 - this is the output
             sys.exit(EXIT_FAILURE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tellstream import __version__
 from tellstream.catalog import SIMULATOR, Catalog
 from tellstream.cli.failures import CliError
+from tellstream.cli.workers import Workers
 from tellstream.config import foreign_variables, load_settings
 from tellstream.server.app import build, build_offer, check_available, notices
 from tellstream.server.run import bind, run
@@ -20,29 +21,37 @@ def serve(config: Path | None, host: str, port: int, workers: int) -> None:
     """Run the server until a signal.
 
     Raises:
-        CliError: the address cannot be bound, or more workers than the event log allows.
-        ConfigError: the configuration is not valid.
+        CliError: the address cannot be bound.
+        ConfigError: the configuration is not valid, or allows no more than one worker.
+        LogSetupError: the event log cannot be used.
+        StoreSetupError: the store cannot be used.
     """
-    if workers > 1:
-        raise CliError(
-            "--workers: several processes need an event log that they share; "
-            "memory belongs to one process. Use --workers 1."
-        )
     settings = load_settings(config, os.environ, Path.cwd())
-    check_available(settings)
+    check_available(settings, workers)
     catalog = build_offer(settings, os.environ)
     try:
         listener = bind(host, port)
     except OSError as error:
         raise CliError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     configure_logging(sys.stderr)
-    application = build(settings, catalog)
-    text = banner(settings, catalog, listener, config)
-    run(application, listener, settings.streams.drain_seconds, lambda: print(text, flush=True))  # noqa: T201 - the command's output
+    application = build(settings, catalog)  # also makes the keys that workers share
+    text = banner(settings, catalog, listener, config, workers)
+    drain = settings.streams.drain_seconds
+    if workers > 1:
+        sys.exit(Workers(workers, listener, config, drain).run(lambda: _say(text)))
+    run(application, listener, drain, lambda: _say(text))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - the command's output
 
 
 def banner(
-    settings: Settings, catalog: Catalog, listener: socket.socket, config: Path | None
+    settings: Settings,
+    catalog: Catalog,
+    listener: socket.socket,
+    config: Path | None,
+    workers: int,
 ) -> str:
     """Say where the server listens, what it offers, and how to try it."""
     host, port = listener.getsockname()[:2]
@@ -50,15 +59,16 @@ def banner(
     url = f"http://{f'[{local}]' if ':' in local else local}:{port}"
     tenant = next(iter(catalog.tenants))
     default = catalog.default_model(tenant)
+    pool = f", {workers} workers" if workers > 1 else ""
     lines = [
-        f"Tellstream {__version__} listens on {url} (data in {settings.data_dir})",
+        f"Tellstream {__version__} listens on {url} (data in {settings.data_dir}{pool})",
         f"Models: {', '.join(f'{m} (default)' if m == default else m for m in catalog.models)}",
     ]
     if SIMULATOR in catalog.providers and not settings.providers:
         lines.append(
             "No provider key was found in the environment: the built-in simulator answers."
         )
-    lines += notices(settings)
+    lines += notices(settings, workers)
     ignored = foreign_variables(os.environ)
     if ignored:
         lines.append(f"Ignored, because they are no keys of ours: {', '.join(ignored)}")

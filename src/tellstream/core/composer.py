@@ -19,6 +19,7 @@ from tellstream.core import parts as pt
 from tellstream.core.errors import ChatError, ProviderError
 from tellstream.core.grammar import Grammar, State
 from tellstream.core.ids import EventIds
+from tellstream.core.pending import PendingTool, TextBlock, parse_arguments
 from tellstream.core.usage import FinishReason, Usage
 
 
@@ -35,29 +36,6 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 CANCELLED: Final = Ending(FinishReason.CANCELLED)
-
-
-class _Tool:
-    """A tool call that is still arriving."""
-
-    __slots__ = ("arguments", "fragments", "name", "said", "tool_id")
-
-    def __init__(self) -> None:
-        self.tool_id = ""
-        self.name = ""
-        self.fragments: list[str] = []
-        self.said = 0  # fragments already emitted
-        self.arguments: dict[str, Any] | None = None  # set when the call arrived decoded
-
-
-class _Block:
-    """A text block, kept for the citations of ``stream_end``."""
-
-    __slots__ = ("citations", "text")
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.citations: list[ev.Citation] = []
 
 
 class Composer:
@@ -87,7 +65,7 @@ class Composer:
         self._metadata = metadata
         self.target(provider, model)
         self.tool_ids: list[str] = []
-        self._blocks: list[_Block] = []
+        self._blocks: list[TextBlock] = []
         self._message_id = ""
         self._message_used = False
         self._reasoning_id: str | None = None
@@ -108,7 +86,7 @@ class Composer:
         self._finish: FinishReason | None = None
         self._refused = False
         self.replay: list[dict[str, Any]] = []
-        self._tools: dict[str | int, _Tool] = {}
+        self._tools: dict[str | int, PendingTool] = {}
         self._tools_seen = False
         self.output_characters = 0
         self._failure: ProviderError | None = None
@@ -123,6 +101,35 @@ class Composer:
     def finish_seen(self) -> bool:
         """Whether a finish reason was seen, so that the end is proven."""
         return self._finish is not None
+
+    def follow(self, event: ev.Event) -> None:
+        """Go where an event led that is in the log already; to end a stream somebody else began.
+
+        Raises:
+            GrammarError: the event is illegal here.
+        """
+        self._grammar.feed(event)
+        self._begin(event.timestamp)  # a slower clock must not step back
+        match event:
+            case ev.TextStart(message_id=message_id):
+                self._follow_message(message_id)
+            case ev.ThinkingStart(reasoning_id=reasoning_id):
+                self._reasoning_id = reasoning_id
+            case ev.TextDelta(delta=delta):
+                self._blocks[-1].text.append(delta)
+                self.output_characters += len(delta)
+            case ev.ThinkingDelta(delta=delta) | ev.ToolCallDelta(delta=delta):
+                self.output_characters += len(delta)
+            case ev.CitationEvent(citation=citation, message_id=message_id):
+                self._follow_message(message_id)
+                self._blocks[-1].citations.append(citation)
+            case _:
+                pass
+
+    def _follow_message(self, message_id: str) -> None:
+        if message_id != self._message_id:
+            self._message_id = message_id
+            self._blocks.append(TextBlock())
 
     def feed(self, parts: list[pt.Part], now: float) -> list[ev.Event]:
         """Compose the events of what arrived.
@@ -221,7 +228,7 @@ class Composer:
         self.replay.append(part.item)
 
     def _tool_fragment(self, part: pt.ToolFragment) -> None:
-        tool = self._tools.setdefault(part.key, _Tool())
+        tool = self._tools.setdefault(part.key, PendingTool())
         self._tools_seen = True
         tool.tool_id = tool.tool_id or part.tool_id
         tool.name = tool.name or part.name
@@ -242,7 +249,7 @@ class Composer:
     def _tool_whole(self, part: pt.ToolWhole) -> None:
         self._step()
         self._tools_seen = True
-        tool = self._tools.setdefault(part.key, _Tool())
+        tool = self._tools.setdefault(part.key, PendingTool())
         tool.tool_id = tool.tool_id or part.tool_id  # fragments were told under it
         tool.name = tool.name or part.name
         tool.arguments = part.arguments
@@ -317,7 +324,7 @@ class Composer:
         if not self._message_id:
             self._message_id = self._ids.next(self._now_ms)
             self._message_used = False
-            self._blocks.append(_Block())
+            self._blocks.append(TextBlock())
         return self._message_id
 
     def _close_part(self) -> None:
@@ -334,7 +341,7 @@ class Composer:
             tool_id = tool.tool_id or "call_" + self._ids.next(self._now_ms)[4:]
             self.tool_ids.append(tool_id)
             raw = "".join(tool.fragments)
-            arguments = tool.arguments if tool.arguments is not None else _arguments(raw)
+            arguments = tool.arguments if tool.arguments is not None else parse_arguments(raw)
             self._emit(
                 ev.ToolCall(
                     *self._stamp(),
@@ -365,17 +372,6 @@ class Composer:
         out = self._out
         self._out = []
         return out
-
-
-def _arguments(raw: str) -> dict[str, Any] | None:
-    """Decode the arguments of a call: nothing means none; None if they are not an object."""
-    if not raw.strip():
-        return {}
-    try:
-        value = lenient_json.loads(raw)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 _COMPOSE: Final[dict[type, Callable[[Composer, Any], None]]] = {

@@ -50,6 +50,21 @@ class EventIds:
         self._ms = -1
         self._prefix = ""
 
+    @classmethod
+    def after(cls, event_id: str) -> "EventIds":
+        """Continue after an id of this form that another source made.
+
+        Raises:
+            ValueError: it is not such an id.
+        """
+        value = 0
+        for character in event_id.removeprefix(EVENT_PREFIX):
+            value = value << 5 | ALPHABET.index(character)
+        ids = cls(value)
+        ids.next(value >> 80)  # sets the time; the counter follows
+        ids._counter = value & _COUNTER_MASK
+        return ids
+
     def next(self, now_ms: int) -> str:
         """Return the next id.
 

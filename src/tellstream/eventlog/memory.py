@@ -1,87 +1,105 @@
 """The event log of one process, kept in memory: lost with the process, nothing to install.
 
 Finished logs are kept for the retention time, packed, and dropped oldest first when together they
-exceed ``MAX_RETAINED_BYTES``.
+exceed ``MAX_RETAINED_BYTES``. Records stay longer, as tombstones.
 """
 
+import asyncio
 import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
 from tellstream.core.errors import RequestError, ServerError
-from tellstream.eventlog.base import READ_BYTES, LogReader
+from tellstream.eventlog.base import (
+    FencedError,
+    Idempotency,
+    LogEntry,
+    LogReader,
+    LogWriter,
+    StreamKey,
+    Taken,
+)
+from tellstream.eventlog.tail import Tail, TailReader
 
 MAX_RETAINED_BYTES: Final = 64 * 1024 * 1024
 """Of all finished logs together, packed: some 30,000 answers of average length."""
+MAX_TOMBSTONES: Final = 10_000
+"""Records that are kept when the frames are gone; about 1 KB each."""
 PACK_AT_ONCE: Final = 50
 """Logs packed in one sweep: about 5 ms of the loop's time."""
+SWEEP_SECONDS: Final = 0.1
+"""Between two sweeps; with what one may pack, 500 streams a second."""
 
 
 class _Log:
-    """One stream's frames: a list while live or read, packed when finished and at rest."""
+    """One stream: a tail while live or read, packed when finished and at rest."""
 
-    __slots__ = ("dropped", "ended", "ended_at", "frames", "packed", "subscribers")
+    __slots__ = ("dropped", "ended_at", "epoch", "head", "name", "packed", "record", "tail")
 
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
+    def __init__(self, record: bytes, name: tuple[int, str] | None) -> None:
+        self.record = record
+        self.name = name  # of the idempotency key
+        self.tail = Tail(window=None)
+        self.epoch = 1
+        self.head = 0
         self.dropped = False
-        self.ended = False
-        self.ended_at = 0.0
+        self.ended_at: float | None = None
         self.packed = b""
-        self.subscribers: list[Callable[[], None]] = []
 
     def pack(self) -> None:
         """Compress the frames; consecutive events differ little, so about one tenth remains."""
-        self.packed = zlib.compress(b"".join(self.frames), level=1)
-        self.frames = []
+        self.packed = zlib.compress(b"".join(self.tail.frames), level=1)
+        self.tail = Tail()
 
-    def all_frames(self) -> list[bytes]:
-        """The frames, unpacked if need be."""
+    def read_tail(self) -> Tail:
+        """A tail to read from, unpacked if need be."""
         if not self.packed:
-            return self.frames
+            return self.tail
         # A frame ends with a blank line and holds none, so this is exact.
-        return [part + b"\n\n" for part in zlib.decompress(self.packed).split(b"\n\n")[:-1]]
+        parts = zlib.decompress(self.packed).split(b"\n\n")[:-1]
+        tail = Tail(window=None)
+        tail.extend([part + b"\n\n" for part in parts], end=True)
+        return tail
 
 
-class MemoryReader:
-    """A position in one log."""
+class _Writer:
+    """The right to append to a log of this process."""
 
-    __slots__ = ("_frames", "_log", "_position", "_wake")
+    __slots__ = ("_epoch", "_log", "_logs", "key")
 
-    def __init__(self, log: _Log, after: int) -> None:
+    def __init__(self, logs: "MemoryEventLog", key: StreamKey, log: _Log) -> None:
+        self.key = key
+        self._logs = logs
         self._log = log
-        self._frames = log.all_frames()
-        self._position = after
-        self._wake: Callable[[], None] | None = None
+        self._epoch = log.epoch
 
     @property
-    def ended(self) -> bool:
-        """Whether the log is closed and everything was read."""
-        return self._log.ended and self._position >= len(self._frames)
+    def head(self) -> int:
+        """Sequence number of the last frame."""
+        return self._log.head
 
-    async def read(self) -> list[bytes]:
-        """Return the next frames, at once; empty if there are none now."""
-        frames = self._frames[self._position :]
-        size = 0
-        for number, frame in enumerate(frames):
-            size += len(frame)
-            if size > READ_BYTES and number:
-                frames = frames[:number]
-                break
-        self._position += len(frames)
-        return frames
-
-    def subscribe(self, wake: Callable[[], None]) -> None:
-        """Call ``wake`` after each append from now on."""
-        self._wake = wake
-        self._log.subscribers.append(wake)
-
-    def close(self) -> None:
-        """Forget the subscription."""
-        if self._wake is not None:
-            self._log.subscribers.remove(self._wake)
-            self._wake = None
+    async def append(
+        self,
+        first: int,
+        frames: list[bytes],
+        *,
+        record: bytes | None = None,
+        end: bool = False,
+        release: bool = False,
+    ) -> None:
+        """Append ``frames``, numbered from ``first``."""
+        log = self._log
+        if log.epoch != self._epoch or log.ended_at is not None:
+            raise FencedError("the stream was taken over, or has ended")
+        if first != log.head + 1:
+            raise ServerError("server_error", reason="append leaves a gap")
+        log.head += len(frames)
+        if record is not None:
+            log.record = record
+        if end:
+            self._logs.finished(self.key, log, release=release)
+        log.tail.extend(frames, end=end)
 
 
 class MemoryEventLog:
@@ -95,49 +113,93 @@ class MemoryEventLog:
     def __init__(self, retention: float, clock: Callable[[], float]) -> None:
         self._retention = retention
         self._clock = clock
-        self._live: dict[str, _Log] = {}
-        self._finished: OrderedDict[str, _Log] = OrderedDict()
+        self._live: dict[StreamKey, _Log] = {}
+        self._finished: OrderedDict[StreamKey, _Log] = OrderedDict()
+        self._tombstones: OrderedDict[StreamKey, LogEntry] = OrderedDict()
+        self._names: dict[tuple[int, str], Taken] = {}
         self._unpacked: deque[_Log] = deque()  # finished, not packed yet
         self._packed_bytes = 0
+        self._sweeper: asyncio.Task[None] | None = None
 
-    async def create(self, stream_id: str) -> None:
-        """Open an empty log."""
-        if stream_id in self._live or stream_id in self._finished:
+    async def start(self, on_cancel: Callable[[StreamKey], None]) -> None:
+        """Begin to sweep; nobody else can ask to cancel."""
+        del on_cancel
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep_for_ever())
+
+    async def close(self) -> None:
+        """Stop sweeping."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    async def create(
+        self, key: StreamKey, record: bytes, idempotency: Idempotency | None = None
+    ) -> LogWriter | Taken:
+        """Open an empty log, unless the idempotency name is taken."""
+        name = None if idempotency is None else (key.tenant, idempotency.name)
+        if name in self._names:
+            return self._names[name]
+        if key in self._live or key in self._finished:
             raise ServerError("server_error", reason="the stream id exists")
-        self._live[stream_id] = _Log()
+        log = self._live[key] = _Log(record, name)
+        if name is not None and idempotency is not None:
+            self._names[name] = Taken(key.stream_id, idempotency.body)
+        return _Writer(self, key, log)
 
-    async def append(self, stream_id: str, first: int, frames: list[bytes], *, end: bool) -> None:
-        """Append ``frames``, numbered from ``first``; ``end`` closes the log."""
-        log = self._live.get(stream_id)
+    async def taken(self, tenant: int, name: str) -> Taken | None:
+        """Look an idempotency name up."""
+        return self._names.get((tenant, name))
+
+    async def find(self, key: StreamKey) -> LogEntry | None:
+        """Look a stream up."""
+        log = self._live.get(key) or self._finished.get(key)
         if log is None:
-            raise ServerError("server_error", reason="append to a log that is not open")
-        if first != len(log.frames) + 1:
-            raise ServerError("server_error", reason="append leaves a gap")
-        log.frames += frames
-        if end:
-            log.ended = True
-            log.ended_at = self._clock()
-            self._finished[stream_id] = self._live.pop(stream_id)
-            self._unpacked.append(log)
-        for wake in tuple(log.subscribers):  # waking may unsubscribe
-            wake()
+            return self._tombstones.get(key)
+        return LogEntry(log.record, log.head, log.ended_at is not None)
 
-    async def reader(self, stream_id: str, after: int = 0) -> LogReader:
+    async def reader(self, key: StreamKey, after: int = 0) -> LogReader:
         """Open a reader of the frames after sequence number ``after``."""
-        log = self._live.get(stream_id) or self._finished.get(stream_id)
+        log = self._live.get(key) or self._finished.get(key)
         if log is None:
             raise RequestError("not_found")
-        reader = MemoryReader(log, after)
-        if after > len(log.all_frames()):
+        if after > log.head:
             raise RequestError("conflict", "The position is beyond the end of the stream.")
-        return reader
+        return TailReader(log.read_tail(), after, _nothing_older)
+
+    async def orphans(self) -> list[StreamKey]:
+        """Name streams without producer: none, they would be lost with it."""
+        return []
+
+    async def claim(self, key: StreamKey, *, force: bool = False) -> LogWriter | None:
+        """Take over an open stream; its producer is always alive."""
+        log = self._live.get(key)
+        if log is None or not force:
+            return None
+        log.epoch += 1
+        return _Writer(self, key, log)
+
+    async def ask_cancel(self, key: StreamKey) -> None:
+        """Do nothing: there is no other process."""
+
+    async def followed(self, key: StreamKey) -> float | None:
+        """Say that nobody follows in another process."""
+        del key
+        return None
+
+    def finished(self, key: StreamKey, log: _Log, *, release: bool) -> None:
+        """Move a log that ends now; for its writer."""
+        log.ended_at = self._clock()
+        self._finished[key] = self._live.pop(key)
+        self._unpacked.append(log)
+        if release and log.name is not None:
+            del self._names[log.name]
+            log.name = None
 
     def sweep(self) -> None:
-        """Pack what is finished and unread, drop what is old or too much. Call now and then."""
+        """Pack what is finished and unread, drop what is old or too much."""
         busy: list[_Log] = []
         for _ in range(min(len(self._unpacked), PACK_AT_ONCE)):
             log = self._unpacked.popleft()
-            if log.subscribers:
+            if log.tail.subscribers:
                 busy.append(log)
             elif not log.dropped:
                 log.pack()
@@ -145,15 +207,27 @@ class MemoryEventLog:
         self._unpacked.extend(busy)
         oldest_kept = self._clock() - self._retention
         while self._finished:
-            stream_id, log = next(iter(self._finished.items()))
+            key, log = next(iter(self._finished.items()))
             full = self._packed_bytes > MAX_RETAINED_BYTES
-            if log.ended_at >= oldest_kept and not full:
+            if (log.ended_at or 0.0) >= oldest_kept and not full:
                 break
-            del self._finished[stream_id]
-            log.dropped = True  # one that is still followed must not be packed and counted later
-            self._packed_bytes -= len(log.packed)
+            self._drop(key, log)
 
-    @property
-    def live(self) -> int:
-        """How many logs are open."""
-        return len(self._live)
+    def _drop(self, key: StreamKey, log: _Log) -> None:
+        del self._finished[key]
+        log.dropped = True  # one that is still followed must not be packed and counted later
+        self._packed_bytes -= len(log.packed)
+        if log.name is not None:
+            del self._names[log.name]
+        self._tombstones[key] = LogEntry(log.record, log.head, ended=True)
+        if len(self._tombstones) > MAX_TOMBSTONES:
+            self._tombstones.popitem(last=False)
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.sweep()
+
+
+async def _nothing_older(_position: int) -> list[bytes]:
+    raise AssertionError("the tail of a log in memory holds everything")

@@ -20,7 +20,10 @@ from tellstream.auth.token_endpoint import TokenContext
 from tellstream.auth.tokens import TokenVerifier
 from tellstream.catalog import SIMULATOR, Catalog, ProviderConfig, build_catalog
 from tellstream.config import ConfigError
+from tellstream.eventlog.base import EventLog, LogSetupError
 from tellstream.eventlog.memory import MemoryEventLog
+from tellstream.eventlog.sqlite import SqliteEventLog
+from tellstream.limits.base import Limits
 from tellstream.limits.memory import MemoryLimits
 from tellstream.providers.base import Dialect, Endpoint
 from tellstream.providers.http import Timeouts, Upstream
@@ -28,8 +31,14 @@ from tellstream.providers.simulator import ALIASES, Simulator
 from tellstream.server.application import Application
 from tellstream.server.services import Services, Tenant
 from tellstream.settings import Settings
+from tellstream.storage.base import UsageLedger
+from tellstream.storage.sqlite import SqliteLedger
+from tellstream.streams.arrears import Arrears
+from tellstream.streams.janitor import Janitor
+from tellstream.streams.meter import Meter
 from tellstream.streams.probe import Finding, probe
 from tellstream.streams.retry import RetryPolicy
+from tellstream.streams.seal import Sealer
 from tellstream.streams.service import StreamPolicy, StreamService
 from tellstream.streams.target import Target
 
@@ -43,8 +52,6 @@ DIALECTS: Final = {
     "ollama": "tellstream.providers.ollama:Ollama",
 }
 """Where each dialect lives; imported when a provider speaks it."""
-SWEEP_SECONDS: Final = 0.1
-"""Between two cleanings of the in-memory log; with what one may pack, 500 streams a second."""
 
 
 def build_offer(settings: Settings, environ: Mapping[str, str]) -> Catalog:
@@ -56,8 +63,8 @@ def build_offer(settings: Settings, environ: Mapping[str, str]) -> Catalog:
     return build_catalog(settings, environ, dialects=DIALECTS, simulator_models=tuple(ALIASES))
 
 
-def check_available(settings: Settings) -> None:
-    """Refuse settings that name what this version does not have.
+def check_available(settings: Settings, workers: int = 1) -> None:
+    """Refuse settings that name what this version does not have, or that contradict each other.
 
     Raises:
         ConfigError: naming each key.
@@ -65,17 +72,27 @@ def check_available(settings: Settings) -> None:
     problems = []
     if settings.store.url != "sqlite":
         problems.append("configuration: store.url: only sqlite is available in this version")
-    if settings.eventlog.url not in {"sqlite", "memory"}:
-        problems.append("configuration: eventlog.url: only memory is available in this version")
+    if workers > 1 and not is_shared(settings.eventlog.url):
+        problems.append(
+            f"configuration: eventlog.url: {settings.eventlog.url} belongs to one process; "
+            f"--workers {workers} needs an event log that they share, redis://host:port/db"
+        )
     if problems:
         raise ConfigError(problems)
 
 
-def notices(settings: Settings) -> list[str]:
+def is_shared(event_log_url: str) -> bool:
+    """Whether several processes may use an event log at once."""
+    return event_log_url not in {"memory", "sqlite"}
+
+
+def notices(settings: Settings, workers: int = 1) -> list[str]:
     """Say plainly which settings this version accepts but does not act on."""
     said = []
-    if settings.eventlog.url != "memory":
-        said.append("Event log: in memory; streams do not survive a restart in this version.")
+    if settings.eventlog.url == "memory":
+        said.append("Event log: in memory; streams do not survive a restart.")
+    if workers > 1:
+        said.append("Limits count in each worker by itself in this version.")
     if settings.auth.issuers:
         said.append("External issuers are not served in this version: their tokens are refused.")
     if settings.metrics.listen:
@@ -98,13 +115,17 @@ def build(settings: Settings, catalog: Catalog) -> Application:
 
     async def start() -> Services:
         limits = MemoryLimits(time.time)
-        streams = await _open_streams(settings, limits, stack)
+        ledger = SqliteLedger(settings.data_dir / "tellstream.db")
+        stack.push_async_callback(ledger.close)
+        await ledger.start()
+        streams = await _open_streams(settings, limits, ledger, stack)
         offer = await _with_simulator(catalog, stack)
         return Services(
             settings=settings,
             tenants=_tenants(offer),
             streams=streams,
             limits=limits,
+            ledger=ledger,
             verifier=TokenVerifier([issuer] if settings.auth.embedded else []),
             token_context=embedded if settings.auth.embedded else None,
             public_url=public_url,
@@ -129,23 +150,48 @@ async def diagnose(settings: Settings, catalog: Catalog) -> AsyncIterator[Findin
 
 
 async def _open_streams(
-    settings: Settings, limits: MemoryLimits, stack: AsyncExitStack
+    settings: Settings, limits: Limits, ledger: UsageLedger, stack: AsyncExitStack
 ) -> StreamService:
-    event_log = MemoryEventLog(settings.eventlog.retention_seconds, time.monotonic)
-    sweeper = asyncio.get_running_loop().create_task(_sweep(event_log))
-    stack.callback(sweeper.cancel)
+    event_log = _event_log(settings)
+    meter = Meter(ledger, limits)
+    sealer = Sealer(event_log, meter, time.time)
     upstream = Upstream(Timeouts(**settings.timeouts.model_dump()))
-    await upstream.start()
-    stack.push_async_callback(upstream.close)
     policy = StreamPolicy(
         on_disconnect=settings.streams.on_disconnect,
         detach=settings.streams.detach_seconds,
         total=settings.timeouts.total,
         retry=RetryPolicy(settings.retries.max, settings.timeouts.first_token),
     )
-    streams = StreamService(event_log, upstream, limits, policy, time.time)
+    streams = StreamService(event_log, upstream, limits, meter, sealer, policy, time.time)
+    stack.push_async_callback(event_log.close)
+    await event_log.start(streams.cancel_here)
+    stack.push_async_callback(upstream.close)
+    await upstream.start()
+    arrears = Arrears(event_log, ledger, settings.timeouts.total, time.time)
+    for work in (Janitor(event_log, sealer).run(), arrears.run()):
+        stack.push_async_callback(_stop, asyncio.get_running_loop().create_task(work))
     stack.push_async_callback(streams.drain, 0.0)  # whatever the drain before it left over
     return streams
+
+
+def _event_log(settings: Settings) -> EventLog:
+    url, retention = settings.eventlog.url, settings.eventlog.retention_seconds
+    if url == "memory":
+        return MemoryEventLog(retention, time.monotonic)
+    if url == "sqlite":
+        return SqliteEventLog(settings.data_dir / "eventlog.db", retention, time.time)
+    try:
+        redis = import_module("tellstream.eventlog.redis")
+    except ModuleNotFoundError as error:
+        reason = f'eventlog.url needs the extra "redis": pip install "tellstream[redis]" ({error})'
+        raise LogSetupError(reason) from error
+    made: EventLog = redis.RedisEventLog(url, retention, settings.streams.lease_seconds)
+    return made
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def _with_simulator(catalog: Catalog, stack: AsyncExitStack) -> Catalog:
@@ -191,9 +237,3 @@ def load_dialect(name: str) -> Dialect:
 def _endpoint(provider: ProviderConfig) -> Endpoint:
     key = provider.api_key.get_secret_value() if provider.api_key is not None else None
     return Endpoint(provider.name, provider.base_url, key, provider.host)
-
-
-async def _sweep(event_log: MemoryEventLog) -> None:
-    while True:
-        await asyncio.sleep(SWEEP_SECONDS)
-        event_log.sweep()

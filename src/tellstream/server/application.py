@@ -86,6 +86,9 @@ class Application:
     Args:
         start: opens everything, called once at start-up in the server's loop.
         stop: closes everything.
+
+    Attributes:
+        failure: why it could not start.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Application:
         self._start = start
         self._stop = stop
         self._services: Services | None = None
+        self.failure: Exception | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
@@ -115,6 +119,7 @@ class Application:
         call = Call(scope, receive, send, _request_id(scope))
         try:
             route, call.path_values = _TABLE.find(scope["method"], scope["path"])
+            call.route = route.path
             check_declared_size(call.headers)
             if route.path not in PUBLIC:
                 call.ctx = authenticate(services, call, route.scope or "")
@@ -148,6 +153,8 @@ class Application:
         try:
             self._services = await self._start()
         except Exception as error:  # noqa: BLE001 - reported to the server, which stops with it
+            self.failure = error
+            await self._stop()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})

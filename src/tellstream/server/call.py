@@ -17,6 +17,7 @@ class Call:
         headers: raw request headers, names in lower case.
         path_values: what stands for the ``{names}`` of the route's path.
         status: of the response, once its head is out; else None.
+        route: the path of the route, the same for all its aliases.
         response_headers: sent with whatever answer is given.
     """
 
@@ -27,6 +28,7 @@ class Call:
         "receive",
         "request_id",
         "response_headers",
+        "route",
         "scope",
         "send",
         "status",
@@ -40,6 +42,7 @@ class Call:
         self.headers: RawHeaders = scope["headers"]
         self.response_headers = {"X-Request-Id": request_id, "X-Content-Type-Options": "nosniff"}
         self.path_values: dict[str, str] = {}
+        self.route = ""
         self.status: int | None = None
         self._ctx: Ctx | None = None
 

@@ -14,10 +14,11 @@ from tellstream.server.asgi import NO_STORE
 from tellstream.server.body import check_json, read_body
 from tellstream.server.call import Call
 from tellstream.server.openapi import openapi_document
-from tellstream.server.position import position
+from tellstream.server.position import idempotency_key, position, wants_snapshot
 from tellstream.server.services import Services
-from tellstream.server.sse_response import collect, follow
-from tellstream.streams.stream import Stream
+from tellstream.server.sse_response import Pace, collect, follow
+from tellstream.streams.attachment import Attachment, failure
+from tellstream.streams.idempotency import idempotency
 
 CACHEABLE: Final = {"Cache-Control": "public, max-age=600", "Access-Control-Allow-Origin": "*"}
 """Discovery documents and keys: for ten minutes, from any page."""
@@ -31,66 +32,52 @@ _PAGE: Final = {
 
 async def chat_stream(services: Services, call: Call) -> None:
     """Start a stream and follow it."""
-    stream = await _start(services, call)
-    reader = await services.streams.attach(stream)
+    attachment = await _start(services, call)
     try:
-        await follow(
-            reader,
-            call,
-            commit=services.settings.streams.commit_seconds,
-            heartbeat=services.settings.streams.heartbeat_seconds,
-            failure=lambda: stream.early_failure,
-        )
+        await follow(attachment, call, _pace(services), failure=attachment.early_failure)
     finally:
-        services.streams.detach(stream, reader)
+        attachment.close()
 
 
 async def stream_events(services: Services, call: Call) -> None:
     """Replay a stream from a position, then follow it; 204 if nothing will come any more."""
     after = position(call.headers, call.scope["query_string"])
-    stream, reader = await services.streams.resume(call.ctx, call.path_values["id"], after)
+    fold_first = wants_snapshot(call.scope["query_string"])
+    attachment = await services.streams.resume(call.ctx, call.path_values["id"], after)
     call.response_headers["X-Stream-Id"] = call.path_values["id"]
     try:
-        if reader.ended:
+        if attachment.reader.ended:
             await call.head(204, NO_STORE)  # tells an EventSource to stay away
             await call.send({"type": "http.response.body", "body": b""})
             return
-        await follow(
-            reader,
-            call,
-            commit=services.settings.streams.commit_seconds,
-            heartbeat=services.settings.streams.heartbeat_seconds,
-        )
+        await follow(attachment, call, _pace(services), fold_first=fold_first)
     finally:
-        if stream is None:
-            reader.close()
-        else:
-            services.streams.detach(stream, reader)
+        attachment.close()
 
 
 async def chat(services: Services, call: Call) -> None:
     """Start a stream, wait for its end, answer with the fold."""
-    stream = await _start(services, call)
-    reader = await services.streams.attach(stream)
+    attachment = await _start(services, call)
     try:
-        frames = await collect(reader, call)
+        frames = await collect(attachment.reader, call)
+        early = attachment.early_failure(frames)
     finally:
-        services.streams.detach(stream, reader)
-    if stream.ending is not None and stream.ending.error is not None:
-        raise stream.ending.error
-    transcript = fold([decode_frame(frame)[1] for frame in frames])
-    await call.json({"data": _answer(stream, transcript)})
+        attachment.close()
+    events = [decode_frame(frame)[1] for frame in frames]
+    error = early or failure(events)
+    if error is not None:
+        raise error
+    await call.json({"data": _answer(attachment.key.stream_id, fold(events))})
 
 
 async def stream_state(services: Services, call: Call) -> None:
     """Tell the state of a stream."""
-    await call.json({"data": services.streams.find(call.ctx, call.path_values["id"])})
+    await call.json({"data": await services.streams.find(call.ctx, call.path_values["id"])})
 
 
 async def stream_cancel(services: Services, call: Call) -> None:
     """Cancel a stream; once it has ended this changes nothing."""
-    services.streams.cancel_by_id(call.ctx, call.path_values["id"])
-    state = services.streams.find(call.ctx, call.path_values["id"])
+    state = await services.streams.cancel(call.ctx, call.path_values["id"])
     await call.json({"data": state}, status=202)
 
 
@@ -160,7 +147,7 @@ async def docs_style(_services: Services, call: Call) -> None:
     await call.content(_web("docs.css"), "text/css; charset=utf-8", _PAGE)
 
 
-async def _start(services: Services, call: Call) -> Stream:
+async def _start(services: Services, call: Call) -> Attachment:
     """Admit a chat request and start its stream (the check order of the HTTP surface)."""
     ctx = call.ctx
     tenant = services.tenants[ctx.tenant]
@@ -170,24 +157,40 @@ async def _start(services: Services, call: Call) -> Stream:
     if rate.refusal is not None:
         raise rate.refusal
     check_json(call.headers)
+    key = idempotency_key(call.headers)
+    body = await read_body(call.receive)
     chat_request = native.parse(
-        await read_body(call.receive),
+        body,
         prompt_chars=limits.prompt_chars,
         history_messages=limits.history_messages,
         system=tenant.settings.system,
     )
-    targets = tenant.models.get(chat_request.model or tenant.default_model)
+    model = chat_request.model or tenant.default_model
+    targets = tenant.models.get(model)
     if targets is None:
         raise RequestError("validation_error", details=(("model", "is not one of your models"),))
     services.limits.check_tokens(ctx.tenant, limits.tokens_per_day)
-    stream = await services.streams.start(ctx, chat_request, targets, limits.concurrent_streams)
-    call.response_headers["X-Stream-Id"] = stream.id
-    return stream
+    attachment = await services.streams.start(
+        ctx,
+        model,
+        chat_request,
+        targets,
+        limits.concurrent_streams,
+        idempotency=None if key is None else idempotency(ctx, call.route, key, body),
+        after=0 if key is None else position(call.headers, b""),
+    )
+    call.response_headers["X-Stream-Id"] = attachment.key.stream_id
+    return attachment
 
 
-def _answer(stream: Stream, transcript: Transcript) -> Mapping[str, Any]:
+def _pace(services: Services) -> Pace:
+    streams = services.settings.streams
+    return Pace(streams.commit_seconds, streams.heartbeat_seconds, services.streams.drain_notice)
+
+
+def _answer(stream_id: str, transcript: Transcript) -> Mapping[str, Any]:
     return {
-        "stream_id": stream.id,
+        "stream_id": stream_id,
         "model": transcript.model,
         "provider": transcript.provider,
         "text": transcript.text,

@@ -11,7 +11,7 @@ from tellstream.core.errors import CODES
 from tellstream.core.events import EVENT_TYPES, Citation
 from tellstream.core.usage import FinishReason, Usage
 from tellstream.protocols.native import ChatBody
-from tellstream.streams.stream import StreamState
+from tellstream.streams.record import StreamState
 
 if TYPE_CHECKING:
     from tellstream.server.routes import Route
@@ -49,6 +49,41 @@ _BODIES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "/v1/chat/stream": (_JSON, {"$ref": _REF.format(name="ChatBody")}),
     "/v1/chat": (_JSON, {"$ref": _REF.format(name="ChatBody")}),
     "/oauth/token": (_FORM, {"$ref": _REF.format(name="TokenRequest")}),
+}
+_NUMBER: Final = {"type": "integer", "minimum": 0}
+_DATE: Final = {"type": "string", "format": "date"}
+_KEY: Final = (
+    "Idempotency-Key",
+    "header",
+    {"type": "string", "maxLength": 255},
+    "The same key and body attach to the stream that the first request started.",
+)
+# What each route takes besides: name, place, schema, meaning.
+_PARAMETERS: Final[dict[str, tuple[tuple[str, str, dict[str, Any], str], ...]]] = {
+    "/v1/chat/stream": (_KEY,),
+    "/v1/chat": (_KEY,),
+    "/v1/streams/{id}/events": (
+        ("Last-Event-ID", "header", _NUMBER, "The last event that the reader has."),
+        ("after", "query", _NUMBER, "The same, where no header can be set."),
+        (
+            "snapshot",
+            "query",
+            {"type": "integer", "enum": [0, 1]},
+            "1: fold the deltas so far into few large ones.",
+        ),
+    ),
+    "/v1/usage": (
+        ("from", "query", _DATE, "First day (UTC); default: 30 days ago."),
+        ("to", "query", _DATE, "Last day (UTC); default: today."),
+        (
+            "by",
+            "query",
+            {"type": "string", "enum": ["day", "model", "client", "subject", "stream"]},
+            "What to sum by; default: day.",
+        ),
+        ("cursor", "query", {"type": "string"}, "Where the page before ended."),
+        ("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}, "Rows of a page."),
+    ),
 }
 _STATUSES: Final = {"/v1/streams/{id}/cancel": 202}
 _CHAT_ERRORS: Final = (400, 401, 403, 408, 413, 415, 422, 429, 500, 502, 503, 504)
@@ -139,15 +174,11 @@ def _operation(route: "Route", public: bool) -> dict[str, Any]:
     if route.path.endswith("/events"):
         responses |= {str(code): _error(code, "ErrorBody") for code in (409, 410)}
         responses["204"] = {"description": "Everything was read, and nothing will follow."}
-        operation["parameters"] += [
-            _position("Last-Event-ID", "header"),
-            _position("after", "query"),
-        ]
+    operation["parameters"] += [
+        {"name": name, "in": place, "schema": schema, "description": text}
+        for name, place, schema, text in _PARAMETERS.get(route.path, ())
+    ]
     return operation
-
-
-def _position(name: str, place: str) -> dict[str, Any]:
-    return {"name": name, "in": place, "schema": {"type": "integer", "minimum": 0}}
 
 
 def _error(status: int, schema: str) -> dict[str, Any]:

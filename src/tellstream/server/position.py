@@ -1,4 +1,4 @@
-"""Where a reader wants to continue: ``Last-Event-ID``, else ``?after=``, else the beginning."""
+"""What a request says of streams apart from its body: where to continue, and under which key."""
 
 import re
 from typing import Final
@@ -9,10 +9,14 @@ from tellstream.server.asgi import RawHeaders
 
 # Sequence numbers of a stream; a log holds some ten thousand.
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
+# A structured string (RFC 9651), or the same without its quotes; 255 characters at most.
+_KEY: Final = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-\[\]-~]{1,255})')
 
 
 def position(headers: RawHeaders, query_string: bytes) -> int:
     """Read the sequence number of the last event that the reader has; 0 for none.
+
+    ``Last-Event-ID`` counts before ``?after=``.
 
     Raises:
         RequestError: ``invalid_request``, it is not a number, or given twice.
@@ -26,3 +30,33 @@ def position(headers: RawHeaders, query_string: bytes) -> int:
     if len(given) > 1 or not _NUMBER.fullmatch(given[0]):
         raise RequestError("invalid_request", "The position is not the id of an event.")
     return int(given[0])
+
+
+def wants_snapshot(query_string: bytes) -> bool:
+    """Whether ``?snapshot=1`` is given.
+
+    Raises:
+        RequestError: ``invalid_request``, it has another value than 0 or 1, or is given twice.
+    """
+    query = parse_qs(query_string.decode("latin-1"), keep_blank_values=True)
+    given = query.get("snapshot", ["0"])
+    if given not in (["0"], ["1"]):
+        raise RequestError("invalid_request", "snapshot is 1 or 0.")
+    return given == ["1"]
+
+
+def idempotency_key(headers: RawHeaders) -> str | None:
+    """Read ``Idempotency-Key``, quoted or not; None if there is none.
+
+    Raises:
+        RequestError: ``invalid_request``, it is malformed, or given twice.
+    """
+    given = [value.decode("latin-1") for name, value in headers if name == b"idempotency-key"]
+    if not given:
+        return None
+    match = _KEY.fullmatch(given[0].strip())
+    if len(given) > 1 or match is None:
+        raise RequestError(
+            "invalid_request", "Idempotency-Key is not one string of visible ASCII characters."
+        )
+    return match[1] or match[2]

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 from tellstream.server import handlers
 from tellstream.server.call import Call
 from tellstream.server.services import Services
+from tellstream.server.usage import usage
 
 Handler: TypeAlias = Callable[[Services, Call], Awaitable[None]]
 
@@ -58,6 +59,13 @@ ROUTES: Final = (
         handlers.stream_cancel,
         "Cancel a stream; its readers get the end with the usage so far",
         "chat",
+    ),
+    Route(
+        "GET",
+        "/v1/usage",
+        usage,
+        "Tokens and cost by day, model, client, subject or stream",
+        "usage",
     ),
     Route("GET", "/v1/models", handlers.models, "The models this tenant may use", "chat"),
     Route("POST", "/oauth/token", handlers.oauth_token, "Get an access token"),

@@ -6,6 +6,7 @@ everything at once.
 """
 
 import asyncio
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -52,6 +53,9 @@ def run(
         listener: from ``bind``.
         drain: seconds that running streams may take after the first signal.
         started: called once requests are answered.
+
+    Raises:
+        Exception: the application could not start; what its start raised.
     """
     config = uvicorn.Config(
         application,
@@ -68,7 +72,16 @@ def run(
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=EXIT_SECONDS,
     )
-    _Server(config, application, drain, started).run(sockets=[listener])
+    server = _Server(config, application, drain, started)
+    # The failure is raised below; uvicorn's own words for it would only repeat it.
+    logging.getLogger("uvicorn.error").addFilter(lambda _record: application.failure is None)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:  # how uvicorn reports that the application could not start
+        if application.failure is None:
+            raise
+    if application.failure is not None:
+        raise application.failure
 
 
 class _Server(uvicorn.Server):

@@ -8,6 +8,7 @@ from tellstream.auth.token_endpoint import TokenContext
 from tellstream.auth.tokens import TokenVerifier
 from tellstream.limits.base import Limits
 from tellstream.settings import Settings, TenantSettings
+from tellstream.storage.base import UsageLedger
 from tellstream.streams.service import StreamService
 from tellstream.streams.target import Target
 
@@ -46,6 +47,7 @@ class Services:
     tenants: dict[int, Tenant]
     streams: StreamService
     limits: Limits
+    ledger: UsageLedger
     verifier: TokenVerifier
     token_context: TokenContext | None
     public_url: str

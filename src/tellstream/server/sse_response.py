@@ -8,14 +8,21 @@ transport's buffer is the only one, and while it is full this reader waits, alon
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from tellstream.core.errors import ChatError
 from tellstream.core.frames import KEEP_ALIVE
+from tellstream.core.snapshot import Snapshot
 from tellstream.eventlog.base import LogReader
 from tellstream.server.body import ClientGoneError
 from tellstream.server.call import Call
 from tellstream.server.pulse import Pulse
+from tellstream.streams.attachment import Attachment
+from tellstream.streams.drain import DrainNotice
+
+RETRY: Final = b"retry: 1000\n"
+"""Milliseconds until a reader should come back when this process stops. A line without a blank
+line, like the keep-alive comment: it belongs to the next event, if there is one."""
 
 SSE_HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -24,54 +31,91 @@ SSE_HEADERS: Final = {
 }
 
 
+class Pace(NamedTuple):
+    """When a response writes what nobody asked for.
+
+    Attributes:
+        commit: seconds to hold the head at most.
+        heartbeat: seconds of silence before a keep-alive comment.
+        drain: tells that this process is about to stop.
+    """
+
+    commit: float
+    heartbeat: float
+    drain: DrainNotice
+
+
 async def follow(
-    reader: LogReader,
+    attachment: Attachment,
     call: Call,
+    pace: Pace,
     *,
-    commit: float,
-    heartbeat: float,
-    failure: Callable[[], ChatError | None] = lambda: None,
+    failure: Callable[[list[bytes]], ChatError | None] = lambda _frames: None,
+    fold_first: bool = False,
 ) -> None:
     """Write a stream's events to the client until the end or until the client leaves.
 
+    When this process is about to stop, the client is advised when to come back. A stream that is
+    produced elsewhere goes on there, so its connection here is closed then.
+
     Args:
-        reader: a reader of the stream's log; not closed here.
+        attachment: to the stream; not closed here.
         call: the request to answer.
-        failure: asked before the head goes out: an error to answer with instead.
-        commit: seconds to hold the head at most.
-        heartbeat: seconds of silence before a keep-alive comment.
+        pace: when to write.
+        failure: asked with the first frames before the head goes out: an error to answer with
+            instead.
+        fold_first: begin with a snapshot of what is in the log now.
 
     Raises:
         ChatError: what ``failure`` gave.
     """
     time = asyncio.get_running_loop().time
+    reader = attachment.reader
     pulse = Pulse(call.receive)
     reader.subscribe(pulse.wake)
+    pace.drain.subscribe(pulse.wake)
     quiet_since = time()
-    commit_at = quiet_since + commit
+    commit_at = quiet_since + pace.commit
+    advised = False
     try:
+        frames = await _snapshot(reader) if fold_first else await reader.read()
         while not pulse.gone:
-            frames = await reader.read()
-            if call.status is None and (frames or time() >= commit_at):
-                error = failure()
+            leave = pace.drain.given and not attachment.here
+            if call.status is None and (frames or leave or time() >= commit_at):
+                error = failure(frames)
                 if error is not None:
                     raise error
                 await call.head(200, SSE_HEADERS)
+            if pace.drain.given and call.status is not None and not advised:
+                advised = True
+                await _write(call, RETRY)
             if frames:
                 await _write(call, b"".join(frames))
                 quiet_since = time()
-            elif reader.ended:
+            elif reader.ended or leave:
                 await call.send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
             elif call.status is None:
                 await pulse.wait(commit_at)
-            elif time() >= quiet_since + heartbeat:
+            elif time() >= quiet_since + pace.heartbeat:
                 await _write(call, KEEP_ALIVE)
                 quiet_since = time()
             else:
-                await pulse.wait(quiet_since + heartbeat)
+                await pulse.wait(quiet_since + pace.heartbeat)
+            frames = await reader.read()
     finally:
+        pace.drain.unsubscribe(pulse.wake)
         pulse.close()
+
+
+async def _snapshot(reader: LogReader) -> list[bytes]:
+    """Fold everything that can be read now, in portions that hold nobody else up."""
+    folded: list[bytes] = []
+    fold = Snapshot()
+    while frames := await reader.read():
+        folded += fold.feed(frames)
+        await asyncio.sleep(0)
+    return folded + fold.flush()
 
 
 async def collect(reader: LogReader, call: Call) -> list[bytes]:

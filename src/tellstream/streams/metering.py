@@ -23,10 +23,11 @@ def estimate(chat: ChatRequest, output_characters: int) -> Usage:
     texts += [json.dumps(tool.parameters) + (tool.description or "") for tool in chat.tools]
     characters = sum(map(len, texts))
     return Usage(
-        prompt_tokens=_tokens(characters) + TOKENS_PER_MESSAGE * len(texts),
-        completion_tokens=_tokens(output_characters),
+        prompt_tokens=tokens(characters) + TOKENS_PER_MESSAGE * len(texts),
+        completion_tokens=tokens(output_characters),
     )
 
 
-def _tokens(characters: int) -> int:
+def tokens(characters: int) -> int:
+    """Estimate the tokens of text of so many characters."""
     return -(-characters // CHARACTERS_PER_TOKEN)

@@ -8,7 +8,8 @@ composed, encoded and appended as one batch.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from http import HTTPStatus
 from itertools import count
 from typing import Final
 
@@ -18,54 +19,66 @@ from tellstream.core import events as ev
 from tellstream.core.composer import Ending
 from tellstream.core.errors import ChatError, ProviderError, ServerError
 from tellstream.core.frames import encode_frames
-from tellstream.eventlog.base import MAX_STREAM_BYTES, MAX_STREAM_EVENTS, EventLog
+from tellstream.eventlog.base import (
+    MAX_STREAM_BYTES,
+    MAX_STREAM_EVENTS,
+    FencedError,
+    LogUnavailableError,
+)
 from tellstream.providers.base import Caller
 from tellstream.streams.breaker import Breakers
-from tellstream.streams.metering import estimate
+from tellstream.streams.meter import Meter
+from tellstream.streams.record import Attempt
 from tellstream.streams.retry import RetryBudget, RetryPolicy
-from tellstream.streams.stream import Attempt, Stream
+from tellstream.streams.stream import Stream
 from tellstream.streams.target import Target
 
 log = structlog.get_logger("tellstream.stream")
 
 # Another target must not be asked for what this one's policy forbids; the size limit is ours.
 _FINAL: Final = frozenset({"content_filtered", "stream_too_large"})
+END_SECONDS: Final = 600.0
+"""For which the end of a stream is offered to a log that does not answer. Whoever comes back later
+finds the stream sealed by another worker, or open until one looks after it."""
+END_RETRY_SECONDS: Final = 0.5
+"""Between two offers."""
 
 
 class Producer:
     """Produces streams.
 
     Args:
-        event_log: where events go.
         upstream: the shared HTTP client.
         clock: Unix seconds.
         total_timeout: seconds that a stream may take.
         retry: when the same target is called again.
-        settle: called with the stream before its end is appended, to record usage.
+        meter: opens the stream's usage row, and settles it before the end is appended.
     """
 
     def __init__(
         self,
-        event_log: EventLog,
         upstream: Caller,
         clock: Callable[[], float],
         total_timeout: float,
         retry: RetryPolicy,
-        settle: Callable[[Stream], Awaitable[None]],
+        meter: Meter,
     ) -> None:
-        self._log = event_log
         self._upstream = upstream
         self._clock = clock
         self._total = total_timeout
         self._retry = retry
         self._budget = RetryBudget()
         self._breakers = Breakers()
-        self._settle = settle
+        self._meter = meter
 
     async def run(self, stream: Stream) -> None:
         """Produce ``stream`` to its end; never raises."""
         try:
+            await self._meter.open(stream)
             ending = await self._generate(stream)
+        except FencedError as error:
+            self._lost(stream, error)
+            return
         except ChatError as error:
             ending = Ending.failed(error)
         except asyncio.CancelledError:
@@ -75,6 +88,8 @@ class Producer:
             ending = Ending.failed(ServerError("server_error", reason=repr(error)))
         try:
             await self._end(stream, ending)
+        except FencedError as error:
+            self._lost(stream, error)
         except Exception:
             log.exception("stream.end_lost", stream=stream.id)
 
@@ -115,7 +130,7 @@ class Producer:
     async def _guarded(self, stream: Stream, target: Target, total_at: float) -> Ending:
         """Call one target if its breakers permit, and record how that went."""
         host, started = target.endpoint.base_url, self._clock()
-        credential = (stream.tenant, target.endpoint.provider, target.model)
+        credential = (stream.key.tenant, target.endpoint.provider, target.model)
         permitted = False
 
         def ended(error: ProviderError | None) -> None:
@@ -196,16 +211,28 @@ class Producer:
         return ending
 
     async def _append(self, stream: Stream, events: list[ev.Event], *, end: bool = False) -> None:
-        """Encode and append events; durable when this returns."""
-        first = stream.head + 1
-        frames = encode_frames(first, events)
-        await self._log.append(stream.id, first, frames, end=end)
-        stream.head += len(frames)
+        """Encode and append events; durable when this returns.
+
+        What could not be appended is kept, and goes before the events of the next call.
+        """
+        writer = stream.writer
+        first = writer.head + 1
+        frames = encode_frames(first + len(stream.unconfirmed), events)
         stream.log_bytes += sum(map(len, frames))
-        if end:
-            return
-        stream.content = True  # the composer emits nothing before the first content event
-        if stream.log_bytes > MAX_STREAM_BYTES or stream.head > MAX_STREAM_EVENTS:
+        stream.unconfirmed += frames
+        record = stream.record(end=end) if end or not stream.content else None
+        stream.content = stream.content or not end  # nothing is composed before the first content
+        try:
+            await writer.append(
+                first,
+                stream.unconfirmed,
+                record=record,
+                end=end,
+                release=end and _retryable(stream),
+            )
+        finally:
+            stream.unconfirmed = stream.unconfirmed[writer.head + 1 - first :]
+        if not end and (stream.log_bytes > MAX_STREAM_BYTES or writer.head > MAX_STREAM_EVENTS):
             raise ServerError("stream_too_large")
 
     async def _end(self, stream: Stream, ending: Ending) -> None:
@@ -214,16 +241,42 @@ class Producer:
             return
         stream.stop = stream.stop or ending  # from here on a cancel changes nothing
         try:
-            composer = stream.composer
-            stream.usage = composer.usage
-            if stream.usage is None:
-                stream.usage = estimate(stream.chat, composer.output_characters)
-                stream.estimated = True
-            await self._settle(stream)
             stream.finished_at = self._clock()
-            events = composer.close(ending, stream.usage, stream.finished_at)
+            await self._meter.settle(stream, ending)
+            assert stream.usage is not None
+            events = stream.composer.close(ending, stream.usage, stream.finished_at)
             stream.ending = ending
-            await self._append(stream, events, end=True)
+            await self._append_end(stream, events)
         finally:
             stream.ending = ending
             stream.on_finish(stream)
+
+    async def _append_end(self, stream: Stream, events: list[ev.Event]) -> None:
+        """Append the end, also to a log that is away for a while."""
+        time = asyncio.get_running_loop().time
+        give_up_at = time() + END_SECONDS
+        while True:
+            try:
+                await self._append(stream, events, end=True)
+            except LogUnavailableError:
+                if time() > give_up_at:
+                    raise
+                log.warning("stream.end_delayed", stream=stream.id)
+                events = []  # kept by the first try
+                await asyncio.sleep(END_RETRY_SECONDS)
+            else:
+                stream.finished = True
+                return
+
+    def _lost(self, stream: Stream, error: FencedError) -> None:
+        """Let go of a stream that another worker has taken over: it ends it, and settles it."""
+        log.warning("stream.fenced", stream=stream.id, reason=error.reason)
+        if stream.ending is None:
+            stream.ending = Ending.failed(error)
+            stream.on_finish(stream)
+
+
+def _retryable(stream: Stream) -> bool:
+    """Whether the same request may be tried again under the same idempotency key."""
+    error = stream.early_failure
+    return error is not None and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR

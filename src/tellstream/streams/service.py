@@ -1,14 +1,13 @@
-"""The running streams of this process: start, follow, stop, drain.
+"""The streams of this process, and the way to those of others: start, follow, cancel, drain.
 
 A stream lives in its producer's task. Connections only attach to it: when the last one leaves, the
-stream goes on or is cancelled, as configured.
+stream goes on or is cancelled, as configured. What is produced elsewhere is known by its log.
 """
 
 import asyncio
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Final, Literal
 
 import msgspec
 import structlog
@@ -18,33 +17,38 @@ from tellstream.core.composer import CANCELLED, Composer, Ending
 from tellstream.core.errors import RequestError, ServerError
 from tellstream.core.ids import EventIds, stream_id
 from tellstream.core.principals import Ctx
-from tellstream.eventlog.base import EventLog, LogReader
+from tellstream.eventlog.base import (
+    EventLog,
+    FencedError,
+    Idempotency,
+    LogUnavailableError,
+    StreamKey,
+    Taken,
+)
 from tellstream.limits.base import Limits
 from tellstream.providers.base import Caller
+from tellstream.streams.attachment import Attachment
 from tellstream.streams.continuations import Continuations
+from tellstream.streams.drain import DrainNotice
+from tellstream.streams.idempotency import Turnstile
+from tellstream.streams.meter import Meter
 from tellstream.streams.produce import Producer
+from tellstream.streams.record import StreamRecord, StreamState
 from tellstream.streams.retry import RetryPolicy
-from tellstream.streams.stream import Stream, StreamState
+from tellstream.streams.seal import Sealer
+from tellstream.streams.stream import Stream
 from tellstream.streams.target import Target
 
 log = structlog.get_logger("tellstream.stream")
 
-
-ENDED_KEPT: Final = 10_000
-"""States of ended streams that are remembered; about 500 bytes each."""
-
-
-class _Owner(NamedTuple):
-    """Whose stream it is."""
-
-    tenant: int
-    subject: str
-
-    def may(self, ctx: Ctx) -> bool:
-        """Whether the caller may know of the stream."""
-        return self.tenant == ctx.tenant and (
-            self.subject == ctx.subject or "streams:all" in ctx.scopes
-        )
+CANCEL_SECONDS: Final = 1.0
+"""For the producer to end a cancelled stream; a silent one in another process is fenced then."""
+CANCEL_LOOK_SECONDS: Final = 0.1
+"""Between two looks whether it did."""
+FOLLOWED_SECONDS: Final = 10.0
+"""A reader in another process counts as attached for so long after it was last heard of."""
+SEAL_SECONDS: Final = 5.0
+"""What ending the remaining streams may take: appending a few events each."""
 
 
 class StreamPolicy(msgspec.Struct, frozen=True):
@@ -57,14 +61,19 @@ class StreamPolicy(msgspec.Struct, frozen=True):
 
 
 class StreamService:
-    """Starts streams and knows those that run here.
+    """Starts streams, and knows those that run here.
 
     Args:
         event_log: where events go.
         upstream: the shared HTTP client.
-        limits: concurrent streams and tokens are accounted here.
+        limits: concurrent streams are counted here.
+        meter: usage is accounted here.
+        sealer: ends streams of other processes.
         policy: how streams behave.
         clock: Unix seconds.
+
+    Attributes:
+        drain_notice: given when this process is about to stop.
     """
 
     def __init__(
@@ -72,196 +81,280 @@ class StreamService:
         event_log: EventLog,
         upstream: Caller,
         limits: Limits,
+        meter: Meter,
+        sealer: Sealer,
         policy: StreamPolicy,
         clock: Callable[[], float],
     ) -> None:
         self._log = event_log
         self._limits = limits
+        self._sealer = sealer
         self._policy = policy
         self._clock = clock
-        self._producer = Producer(
-            event_log, upstream, clock, policy.total, policy.retry, self._settle
-        )
+        self._producer = Producer(upstream, clock, policy.total, policy.retry, meter)
         self._continuations = Continuations(clock)
-        self._running: dict[str, Stream] = {}
-        self._ended: OrderedDict[str, tuple[_Owner, StreamState]] = OrderedDict()
-        self.draining = False
+        self._running: dict[StreamKey, Stream] = {}
+        self._turnstile = Turnstile()
+        self._errands: set[asyncio.Task[None]] = set()
+        self.drain_notice = DrainNotice()
 
     @property
     def running(self) -> int:
         """How many streams run in this process."""
         return len(self._running)
 
+    @property
+    def draining(self) -> bool:
+        """Whether new streams are refused."""
+        return self.drain_notice.given
+
     async def start(
         self,
         ctx: Ctx,
+        model: str,
         chat: ChatRequest,
         targets: tuple[Target, ...],
         concurrent_streams: int | None,
-    ) -> Stream:
-        """Start a stream; its producer runs on its own from here.
+        *,
+        idempotency: Idempotency | None = None,
+        after: int = 0,
+    ) -> Attachment:
+        """Start a stream, or attach to the one that the same request has started already.
+
+        Its producer runs on its own from here.
 
         Args:
             ctx: who asks.
+            model: the name that the caller or the tenant chose.
             chat: what is asked.
             targets: tried in order, at least one.
             concurrent_streams: the tenant's limit, or None.
+            idempotency: the caller's name for this request, or None.
+            after: sequence number of the last event that the caller has, of a started stream.
 
         Raises:
-            RequestError: ``concurrency_limit_exceeded``.
-            ServerError: ``service_unavailable`` while draining.
+            RequestError: ``concurrency_limit_exceeded``; ``validation_error``, the idempotency key
+                stands for another body.
+            ServerError: ``service_unavailable`` while draining, or without the log.
         """
-        if self.draining:
-            raise ServerError("service_unavailable", retry_after=1)
-        self._limits.take_stream(ctx.tenant, concurrent_streams)
-        try:
-            composer = Composer(
-                EventIds(secrets.randbits(80)),
-                targets[0].endpoint.provider,
-                targets[0].model,
-                chat.metadata,
-            )
-            identity = stream_id(secrets.randbits(128))
-            chat = self._continuations.restore(ctx.tenant, ctx.subject, chat)
-            stream = Stream(
-                identity, ctx.tenant, ctx.subject, chat, targets, composer, self._clock()
-            )
-            await self._log.create(stream.id)
-        except BaseException:
-            self._limits.release_stream(ctx.tenant)
-            raise
-        stream.on_finish = self._finished
-        self._running[stream.id] = stream
-        stream.task = asyncio.get_running_loop().create_task(self._producer.run(stream))
-        return stream
+        if idempotency is None:
+            opened = await self._open(ctx, model, chat, targets, concurrent_streams, None)
+        else:
+            async with self._turnstile.one_at_a_time(ctx.tenant, idempotency.name):
+                opened = await self._log.taken(ctx.tenant, idempotency.name) or await self._open(
+                    ctx, model, chat, targets, concurrent_streams, idempotency
+                )
+        if isinstance(opened, Stream):
+            return await self._attach(opened, 0)
+        if idempotency is not None and opened.body != idempotency.body:
+            details = (("Idempotency-Key", "was used for another request"),)
+            raise RequestError("validation_error", details=details)
+        return await self.resume(ctx, opened.stream_id, after)
 
-    def find(self, ctx: Ctx, stream_id: str) -> StreamState:
-        """Tell the state of a stream, running or recently ended.
-
-        Raises:
-            RequestError: ``not_found``; a foreign stream is as unknown as none.
-        """
-        owner, state = self._known(stream_id)
-        if not owner.may(ctx):
-            raise RequestError("not_found")
-        return state
-
-    def cancel_by_id(self, ctx: Ctx, stream_id: str) -> None:
-        """Cancel the caller's stream; does nothing if it has ended.
-
-        Raises:
-            RequestError: ``not_found``; a foreign stream is as unknown as none.
-        """
-        self.find(ctx, stream_id)
-        stream = self._running.get(stream_id)
-        if stream is not None:
-            self.cancel(stream)
-
-    def _known(self, stream_id: str) -> tuple["_Owner", StreamState]:
-        stream = self._running.get(stream_id)
-        if stream is not None:
-            return _Owner(stream.tenant, stream.subject), stream.describe()
-        if stream_id not in self._ended:
-            raise RequestError("not_found")
-        return self._ended[stream_id]
-
-    async def attach(self, stream: Stream, after: int = 0) -> LogReader:
-        """Attach a reader; give it back with ``detach``."""
-        reader = await self._log.reader(stream.id, after)
-        stream.attached += 1
-        if stream.detach_timer is not None:
-            stream.detach_timer.cancel()
-            stream.detach_timer = None
-        return reader
-
-    async def resume(self, ctx: Ctx, stream_id: str, after: int) -> tuple[Stream | None, LogReader]:
-        """Open a reader of the caller's stream, running or ended.
-
-        Returns:
-            The stream, if it runs: give its reader back with ``detach``; and the reader.
+    async def resume(self, ctx: Ctx, stream_id: str, after: int) -> Attachment:
+        """Attach to the caller's stream, running or ended, here or elsewhere.
 
         Raises:
             RequestError: ``not_found``, also for a foreign stream; ``gone``, it ended and its log
                 is no longer stored; ``conflict``, ``after`` is beyond its head.
+            ServerError: ``service_unavailable`` without the log.
         """
-        self.find(ctx, stream_id)
-        stream = self._running.get(stream_id)
+        key = StreamKey(ctx.tenant, stream_id)
+        await self.find(ctx, stream_id)
+        stream = self._running.get(key)
         if stream is not None:
-            return stream, await self.attach(stream, after)
+            return await self._attach(stream, after)
         try:
-            return None, await self._log.reader(stream_id, after)
+            return Attachment(key, await self._log.reader(key, after))
         except RequestError as error:
             if error.code != "not_found":
                 raise
             raise RequestError("gone") from error
 
-    def detach(self, stream: Stream, reader: LogReader) -> None:
+    async def find(self, ctx: Ctx, stream_id: str) -> StreamState:
+        """Tell the state of the caller's stream.
+
+        Raises:
+            RequestError: ``not_found``; a foreign stream is as unknown as none.
+            ServerError: ``service_unavailable`` without the log.
+        """
+        key = StreamKey(ctx.tenant, stream_id)
+        stream = self._running.get(key)
+        if stream is not None:
+            if not stream.may(ctx):
+                raise RequestError("not_found")
+            return stream.describe()
+        entry = await self._log.find(key)
+        if entry is None:
+            raise RequestError("not_found")
+        record = StreamRecord.decode(entry.record)
+        if not record.may(ctx):
+            raise RequestError("not_found")
+        return record.state
+
+    async def cancel(self, ctx: Ctx, stream_id: str) -> StreamState:
+        """Cancel the caller's stream, wherever it runs; changes nothing once it has ended.
+
+        Returns:
+            Its state, ended unless the log is slow.
+
+        Raises:
+            RequestError: ``not_found``; a foreign stream is as unknown as none.
+            ServerError: ``service_unavailable`` without the log.
+        """
+        key = StreamKey(ctx.tenant, stream_id)
+        state = await self.find(ctx, stream_id)
+        stream = self._running.get(key)
+        if stream is not None:
+            self._cancel(stream)
+            if stream.task is not None:
+                await asyncio.wait({stream.task}, timeout=CANCEL_SECONDS)
+        elif state.state == "running":
+            # Goes on when the caller does not wait for it.
+            await asyncio.shield(self._errand(self._cancel_elsewhere(key)))
+        return await self.find(ctx, stream_id)
+
+    def cancel_here(self, key: StreamKey) -> None:
+        """Cancel a stream of this process, if it is one: another process was asked to."""
+        stream = self._running.get(key)
+        if stream is not None:
+            self._cancel(stream)
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new streams, let running ones finish for ``seconds``, then end them."""
+        self.drain_notice.give()
+        await self._wait(seconds)
+        for stream in list(self._running.values()):
+            self._cancel(stream, Ending.failed(ServerError("server_draining")))
+        await self._wait(SEAL_SECONDS)
+        if self._errands:
+            await asyncio.wait(self._errands, timeout=SEAL_SECONDS)
+
+    async def _open(
+        self,
+        ctx: Ctx,
+        model: str,
+        chat: ChatRequest,
+        targets: tuple[Target, ...],
+        concurrent_streams: int | None,
+        idempotency: Idempotency | None,
+    ) -> Stream | Taken:
+        """Open a stream's log and start its producer, unless another process was faster."""
+        if self.draining:
+            raise ServerError("service_unavailable", retry_after=1)
+        self._limits.take_stream(ctx.tenant, concurrent_streams)
+        try:
+            stream = self._compose(ctx, model, chat, targets)
+            opened = await self._log.create(stream.key, stream.record(), idempotency)
+        except BaseException:
+            self._limits.release_stream(ctx.tenant)
+            raise
+        if isinstance(opened, Taken):
+            self._limits.release_stream(ctx.tenant)
+            return opened
+        stream.writer = opened
+        stream.on_finish = self._finished
+        self._running[stream.key] = stream
+        stream.task = asyncio.get_running_loop().create_task(self._producer.run(stream))
+        return stream
+
+    def _compose(
+        self, ctx: Ctx, model: str, chat: ChatRequest, targets: tuple[Target, ...]
+    ) -> Stream:
+        first = targets[0]
+        ids = EventIds(secrets.randbits(80))
+        composer = Composer(ids, first.endpoint.provider, first.model, chat.metadata)
+        key = StreamKey(ctx.tenant, stream_id(secrets.randbits(128)))
+        chat = self._continuations.restore(ctx.tenant, ctx.subject, chat)
+        return Stream(key, ctx, model, chat, targets, composer, self._clock())
+
+    async def _attach(self, stream: Stream, after: int) -> Attachment:
+        stream.attached += 1
+        try:
+            reader = await self._log.reader(stream.key, after)
+        except BaseException:
+            self._left(stream)
+            raise
+        if stream.detach_timer is not None:
+            stream.detach_timer.cancel()
+            stream.detach_timer = None
+        return Attachment(stream.key, reader, stream, self._left)
+
+    def _left(self, stream: Stream) -> None:
         """A reader leaves; without readers the stream is cancelled now or later, or goes on."""
-        reader.close()
         stream.attached -= 1
+        if not stream.attached and stream.ending is None:
+            cancel = self._policy.on_disconnect == "cancel"
+            self._abandon_in(stream, 0.0 if cancel else self._policy.detach)
+
+    def _abandon_in(self, stream: Stream, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        stream.detach_timer = loop.call_later(seconds, lambda: self._errand(self._abandon(stream)))
+
+    async def _abandon(self, stream: Stream) -> None:
+        """Cancel a stream that nobody follows, here or elsewhere."""
+        wait = FOLLOWED_SECONDS
+        if self._policy.on_disconnect == "continue":
+            wait = max(wait, self._policy.detach)
+        try:
+            followed = await self._log.followed(stream.key)
+        except LogUnavailableError:
+            followed = 0.0  # unknown: ask again later
         if stream.attached or stream.ending is not None:
             return
-        if self._policy.on_disconnect == "cancel":
-            self.cancel(stream)
-            return
-        loop = asyncio.get_running_loop()
-        stream.detach_timer = loop.call_later(self._policy.detach, self.cancel, stream)
+        if followed is not None and followed < wait:
+            self._abandon_in(stream, wait - followed)
+        else:
+            log.info("stream.abandoned", stream=stream.id)
+            self._cancel(stream)
 
-    def cancel(self, stream: Stream, ending: Ending = CANCELLED) -> None:
+    def _cancel(self, stream: Stream, ending: Ending = CANCELLED) -> None:
         """End a stream now, with usage so far; does nothing once it is ending."""
         if stream.stop is None and stream.task is not None:
             stream.stop = ending
             stream.task.cancel()
 
-    async def drain(self, seconds: float) -> None:
-        """Refuse new streams, let running ones finish for ``seconds``, then end them."""
-        self.draining = True
-        await self._wait(seconds)
-        for stream in list(self._running.values()):
-            self.cancel(stream, Ending.failed(ServerError("server_draining")))
-        await self._wait(_SEAL_SECONDS)
+    async def _cancel_elsewhere(self, key: StreamKey) -> None:
+        """Ask the producer to cancel; if it stays silent, take the stream over and end it."""
+        await self._log.ask_cancel(key)
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + CANCEL_SECONDS
+        while loop.time() < give_up_at:
+            await asyncio.sleep(CANCEL_LOOK_SECONDS)
+            entry = await self._log.find(key)
+            if entry is None or entry.ended:
+                return
+        writer = await self._log.claim(key, force=True)
+        if writer is not None:
+            try:
+                await self._sealer.seal(writer, CANCELLED)
+            except FencedError:
+                return  # another one ended it
+
+    def _errand(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Do something that no request waits for to its end; awaited when draining."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errand_done)
+        return task
+
+    def _errand_done(self, task: asyncio.Task[None]) -> None:
+        self._errands.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("stream.errand_failed", reason=repr(task.exception()))
 
     async def _wait(self, seconds: float) -> None:
         tasks = [stream.task for stream in self._running.values() if stream.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
 
-    async def _settle(self, stream: Stream) -> None:
-        assert stream.usage is not None
-        used = stream.usage.prompt_tokens + stream.usage.completion_tokens
-        self._limits.settle_tokens(stream.tenant, used)
-
     def _finished(self, stream: Stream) -> None:
-        self._running.pop(stream.id, None)
-        self._ended[stream.id] = _Owner(stream.tenant, stream.subject), stream.describe()
-        if len(self._ended) > ENDED_KEPT:
-            self._ended.popitem(last=False)
-        self._limits.release_stream(stream.tenant)
+        self._running.pop(stream.key, None)
+        self._limits.release_stream(stream.key.tenant)
         if stream.detach_timer is not None:
             stream.detach_timer.cancel()
         if stream.composer.tool_ids and stream.dialect:
             replay = Replay(stream.dialect, tuple(stream.composer.replay))
             ids = stream.composer.tool_ids
-            self._continuations.remember(stream.tenant, stream.subject, ids, replay)
-        ending, usage = stream.ending, stream.usage
-        assert ending is not None
-        assert usage is not None
-        log.info(
-            "stream.end",
-            stream=stream.id,
-            tenant=stream.tenant,
-            provider=stream.composer.provider,
-            model=stream.composer.model,
-            finish_reason=ending.reason.value,
-            error=ending.error.code if ending.error else None,
-            reason=ending.error.reason if ending.error else None,
-            events=stream.head,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            estimated=stream.estimated,
-            seconds=round((stream.finished_at or 0) - stream.created_at, 3),
-        )
-
-
-_SEAL_SECONDS = 5.0
-"""What ending the remaining streams may take: appending a few events each."""
+            self._continuations.remember(stream.key.tenant, stream.ctx.subject, ids, replay)
+        stream.log_end()

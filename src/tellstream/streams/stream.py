@@ -2,61 +2,35 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal, TypeAlias
 
-import msgspec
+import structlog
 
 from tellstream.core.chat import ChatRequest
 from tellstream.core.composer import Composer, Ending
 from tellstream.core.errors import ChatError
-from tellstream.core.usage import FinishReason, Usage
+from tellstream.core.principals import Ctx
+from tellstream.core.usage import Usage
+from tellstream.eventlog.base import LogWriter, StreamKey
+from tellstream.streams.metering import estimate
+from tellstream.streams.record import Attempt, State, StreamRecord, StreamState, may_know
 from tellstream.streams.target import Target
 
-State: TypeAlias = Literal["running", "finished"]
-
-
-class Attempt(msgspec.Struct, frozen=True):
-    """One call of one target.
-
-    Attributes:
-        provider: the configured provider.
-        model: the provider's name of the model.
-        error: the code it failed with, or None.
-        milliseconds: how long it took.
-    """
-
-    provider: str
-    model: str
-    error: str | None
-    milliseconds: int
-
-
-class StreamState(msgspec.Struct, frozen=True):
-    """What the API tells of a stream; times in Unix seconds."""
-
-    id: str
-    state: State
-    model: str
-    provider: str
-    created_at: int
-    finished_at: int | None
-    finish_reason: FinishReason | None
-    usage: Usage | None
-    estimated: bool
-    attempts: tuple[Attempt, ...]
+log = structlog.get_logger("tellstream.stream")
 
 
 class Stream:
     """A stream as its producer's process knows it.
 
     Attributes:
-        id: unguessable.
-        tenant: whose stream it is.
-        subject: who started it.
-        head: sequence number of the last event in the log.
-        log_bytes: size of the log.
-        content: whether a content event is in the log.
-        ending: how it ended, or None while it runs.
+        key: its tenant and its unguessable id.
+        ctx: who started it.
+        model: what the caller asked for.
+        writer: the right to append to its log.
+        unconfirmed: frames that are composed but not known to be in the log.
+        log_bytes: size of all frames.
+        content: whether a content event was composed.
+        ending: how it ends, once that is decided.
+        finished: whether that is in the log.
         usage: settled token counts, once it ended.
         estimated: whether ``usage`` is an estimate.
         stop: set once: the ending to use instead of what the provider would say.
@@ -68,26 +42,27 @@ class Stream:
 
     def __init__(
         self,
-        stream_id: str,
-        tenant: int,
-        subject: str,
+        key: StreamKey,
+        ctx: Ctx,
+        model: str,
         chat: ChatRequest,
         targets: tuple[Target, ...],
         composer: Composer,
         created_at: float,
     ) -> None:
-        self.id = stream_id
-        self.tenant = tenant
-        self.subject = subject
+        self.key = key
+        self.ctx = ctx
+        self.model = model
         self.chat = chat
         self.targets = targets
         self.composer = composer
         self.created_at = created_at
         self.finished_at: float | None = None
-        self.head = 0
+        self.unconfirmed: list[bytes] = []
         self.log_bytes = 0
         self.content = False
         self.ending: Ending | None = None
+        self.finished = False
         self.usage: Usage | None = None
         self.estimated = False
         self.stop: Ending | None = None
@@ -98,11 +73,23 @@ class Stream:
         self.task: asyncio.Task[None] | None = None
         self.detach_timer: asyncio.TimerHandle | None = None
         self.on_finish: Callable[[Stream], None] = _nothing
+        self._prompt_tokens = estimate(chat, 0).prompt_tokens
+        self._writer: LogWriter | None = None
 
     @property
-    def state(self) -> State:
-        """``finished`` once ``stream_end`` is in the log."""
-        return "running" if self.ending is None else "finished"
+    def id(self) -> str:
+        """Unguessable."""
+        return self.key.stream_id
+
+    @property
+    def writer(self) -> LogWriter:
+        """The right to append to its log."""
+        assert self._writer is not None, "the log is not open"
+        return self._writer
+
+    @writer.setter
+    def writer(self, writer: LogWriter) -> None:
+        self._writer = writer
 
     @property
     def early_failure(self) -> ChatError | None:
@@ -113,15 +100,57 @@ class Stream:
 
     def describe(self) -> StreamState:
         """Take a snapshot for the API."""
+        return self._describe("finished" if self.finished else "running")
+
+    def may(self, ctx: Ctx) -> bool:
+        """Whether the caller may know of the stream."""
+        return may_know(ctx, self.key.tenant, self.ctx.subject)
+
+    def record(self, *, end: bool = False) -> bytes:
+        """What other workers shall know; ``end``: as of the append that ends the stream."""
+        state = self._describe("finished" if end else "running")
+        record = StreamRecord(
+            self.key.tenant,
+            self.ctx.subject,
+            self.ctx.client,
+            self.model,
+            state,
+            self.chat.metadata,
+            self._prompt_tokens,
+        )
+        return record.encode()
+
+    def log_end(self) -> None:
+        """Tell the log of the process how it ended."""
+        ending, usage = self.ending, self.usage or Usage()
+        assert ending is not None
+        log.info(
+            "stream.end",
+            stream=self.id,
+            tenant=self.key.tenant,
+            provider=self.composer.provider,
+            model=self.composer.model,
+            finish_reason=ending.reason.value,
+            error=ending.error.code if ending.error else None,
+            reason=ending.error.reason if ending.error else None,
+            events=self.writer.head,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            estimated=self.estimated,
+            seconds=round((self.finished_at or 0) - self.created_at, 3),
+        )
+
+    def _describe(self, state: State) -> StreamState:
+        ended = state == "finished"
         return StreamState(
             id=self.id,
-            state=self.state,
+            state=state,
             model=self.composer.model,
             provider=self.composer.provider,
             created_at=int(self.created_at),
-            finished_at=None if self.finished_at is None else int(self.finished_at),
-            finish_reason=None if self.ending is None else self.ending.reason,
-            usage=self.usage,
+            finished_at=int(self.finished_at) if ended and self.finished_at is not None else None,
+            finish_reason=self.ending.reason if ended and self.ending is not None else None,
+            usage=self.usage if ended else None,
             estimated=self.estimated,
             attempts=tuple(self.attempts),
         )

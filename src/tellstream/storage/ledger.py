@@ -1,0 +1,199 @@
+"""The usage ledger over any SQL database: see ``base`` for what it guarantees.
+
+Writes are grouped and done by one thread; reports are worked out in others.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from tellstream.core.errors import ServerError
+from tellstream.core.principals import Ctx
+from tellstream.storage import reports, statements
+from tellstream.storage.base import (
+    By,
+    LedgerUnavailableError,
+    NotOpenedError,
+    Position,
+    Settlement,
+    Totals,
+    UsageRow,
+)
+from tellstream.storage.database import Database
+from tellstream.storage.entries import Entry, joined, key_json, opening, settling, stored
+from tellstream.storage.group_commit import GroupCommit
+from tellstream.storage.outcome import in_thread
+
+READERS: Final = 2
+"""Reports that are worked out at once; a third waits."""
+MAX_READS: Final = 64
+"""Reports that are worked out or wait; more are refused."""
+READ_SECONDS: Final = 10.0
+"""For which a caller waits for a report."""
+_OF_ONE_ROW: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError)
+"""The database refuses something that it was given; its other errors are about itself."""
+
+
+class SqlLedger:
+    """The usage rows in an SQL database.
+
+    Args:
+        database: which.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._statements = statements.writes(database)
+        self._engine: sa.Engine | None = None
+        self._connection: sa.Connection | None = None  # of the writing thread
+        self._group = GroupCommit(self._write, _translate, self._disconnect)
+        self._readers = ThreadPoolExecutor(READERS, "tellstream-usage")
+        self._reads = 0
+
+    async def start(self) -> None:
+        """Open the database and start writing."""
+        await in_thread(self._open)
+        self._group.start()
+
+    async def close(self) -> None:
+        """Finish what is being written and close the database."""
+        await self._group.close()
+        await in_thread(self._close)
+
+    async def open(self, row: UsageRow) -> None:
+        """Open the row of a stream, unless it is open already."""
+        await self._group.submit(opening(row))
+
+    async def settle(
+        self, tenant: int, stream_id: str, settlement: Settlement, *, row: UsageRow | None = None
+    ) -> Settlement:
+        """Settle the row of a stream, unless it is settled already."""
+        settled = await self._group.submit(settling(tenant, stream_id, settlement, row))
+        assert settled is not None, "only an opening has no result"
+        return settled
+
+    async def unsettled(self, older_than: int, limit: int) -> list[UsageRow]:
+        """Return rows that were opened long ago and not settled, oldest first."""
+        rows = await self._read(statements.unsettled(older_than, limit))
+        return [
+            UsageRow(row.stream_id, row.tenant, row.subject, row.client, row.model, row.started_at)
+            for row in rows
+        ]
+
+    async def totals(
+        self,
+        ctx: Ctx,
+        from_day: date,
+        to_day: date,
+        by: By,
+        cursor: Position | None,
+        limit: int,
+    ) -> tuple[list[Totals], Position | None]:
+        """Sum up the streams of the caller's tenant that finished in a range of days."""
+        selected = reports.statement(ctx.tenant, from_day, to_day, by, cursor)
+        rows = await self._read(selected.limit(limit + 1))
+        return reports.page(by, rows, limit)
+
+    async def _read(self, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
+        """Run a query in a reading thread."""
+        if self._engine is None:
+            raise LedgerUnavailableError("the ledger is not open")
+        if self._reads >= MAX_READS:
+            raise LedgerUnavailableError(f"{MAX_READS} reports are being worked out")
+        self._reads += 1
+        loop = asyncio.get_running_loop()
+        reading = loop.run_in_executor(self._readers, _fetch, self._engine, statement)
+        reading.add_done_callback(self._read_done)
+        try:
+            # Shielded, since the thread cannot be stopped: it counts until it is done.
+            return await asyncio.wait_for(asyncio.shield(reading), READ_SECONDS)
+        except TimeoutError as error:
+            raise LedgerUnavailableError(f"a report takes over {READ_SECONDS:.0f} s") from error
+        except exc.SQLAlchemyError as error:
+            raise _translate(error) from error
+
+    def _read_done(self, reading: "asyncio.Future[Any]") -> None:
+        self._reads -= 1
+        if not reading.cancelled():
+            reading.exception()  # seen, should nobody wait any more
+
+    # In threads from here on.
+
+    def _open(self) -> None:
+        self._engine = self._database.open()
+
+    def _close(self) -> None:
+        engine, self._engine = self._engine, None  # from here on, reads are refused
+        self._readers.shutdown()
+        if engine is not None:
+            engine.dispose()
+
+    def _write(self, entries: list[Entry]) -> list[Settlement | ServerError | None]:
+        """Write a group: first all openings in one statement, then all settlements in another."""
+        openings = {e.key: e.opened for e in entries if e.opened is not None}
+        # Of several settlements of a row the first one counts, so it must be the one that is left.
+        settlements = {e.key: e.settled for e in reversed(entries) if e.settled is not None}
+        settlers = sum(entry.settled is not None for entry in entries)
+        try:
+            connection = self._connect()
+            if openings:
+                self._run(connection, self._statements.open, openings.values())
+            if settlements:
+                settled = self._run(connection, self._statements.settle, settlements.values())
+                if settled != settlers:  # somebody was first: tell what is stored
+                    return self._read_back(connection, entries)
+        except BaseException:
+            self._disconnect()  # the next group gets a connection without a past
+            raise
+        return [entry.settlement for entry in entries]
+
+    def _run(self, connection: sa.Connection, statement: str, rows: Iterable[bytes]) -> int:
+        """Run a statement; returns how many rows it wrote."""
+        json = joined(rows)
+        named = not connection.dialect.positional
+        return connection.exec_driver_sql(statement, {"rows": json} if named else (json,)).rowcount
+
+    def _read_back(
+        self, connection: sa.Connection, entries: list[Entry]
+    ) -> list[Settlement | ServerError | None]:
+        keys = {entry.key for entry in entries if entry.settled is not None}
+        given = {"rows": joined(map(key_json, keys))}
+        rows = connection.execute(self._statements.read_back, given)
+        found = {(tenant, stream_id): stored(columns) for tenant, stream_id, *columns in rows}
+        return [
+            None
+            if entry.settled is None
+            else found.get(entry.key) or NotOpenedError(entry.stream_id)
+            for entry in entries
+        ]
+
+    def _connect(self) -> sa.Connection:
+        if self._connection is None:
+            assert self._engine is not None, "the thread starts after the database was opened"
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _fetch(engine: sa.Engine, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
+    with engine.connect() as connection:
+        return list(connection.execute(statement))
+
+
+def _translate(error: Exception) -> ServerError:
+    """Tell a database that cannot be used now from one that refuses a row, and from a bug."""
+    if isinstance(error, exc.DBAPIError) and not isinstance(error, _OF_ONE_ROW):
+        translated: ServerError = LedgerUnavailableError(str(error.orig))
+    else:
+        translated = ServerError("server_error", reason=f"usage ledger: {error!r}")
+    translated.__cause__ = error
+    return translated

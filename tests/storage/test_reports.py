@@ -1,0 +1,157 @@
+"""Reports: exact sums, one tenant, whole days, and pages that fit together."""
+
+from datetime import date
+
+import pytest
+
+from support.ledgers import DAY, NOON, ctx, report, row, settled
+from tellstream.core.usage import Usage
+from tellstream.storage.base import By, Position, Totals
+from tellstream.storage.sqlite import SqliteLedger
+
+EVERY: tuple[By, ...] = ("day", "model", "client", "subject", "stream")
+MIDNIGHT = NOON - DAY // 2  # of 2026-04-22, UTC
+
+
+@pytest.fixture
+async def filled(ledger: SqliteLedger) -> SqliteLedger:
+    """Two tenants whose streams are called, started and counted alike, but for the numbers."""
+    for tenant, factor in ((1, 1), (2, 1000)):
+        for number in range(6):
+            await settled(
+                ledger,
+                f"str_{number}",
+                tenant,
+                at=NOON + (number // 2) * DAY,
+                model="large" if number == 5 else "small",
+                client=f"client-{number % 2}",
+                subject=f"subject-{number % 3}",
+                usage=Usage(factor * (number + 1), factor * 10 * (number + 1)),
+                estimated=number == 4,
+            )
+    return ledger
+
+
+def prompts(rows: list[Totals]) -> dict[str, int]:
+    return {found.key: found.prompt_tokens for found in rows}
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("day", {"2026-04-22": 3, "2026-04-23": 7, "2026-04-24": 11}),
+        ("model", {"large": 6, "small": 15}),
+        ("client", {"client-0": 9, "client-1": 12}),
+        ("subject", {"subject-0": 5, "subject-1": 7, "subject-2": 9}),
+        ("stream", {f"str_{number}": number + 1 for number in range(6)}),
+    ],
+)
+async def test_sums_are_those_of_the_callers_tenant(
+    filled: SqliteLedger, by: By, expected: dict[str, int]
+) -> None:
+    rows = await report(filled, by)
+    assert prompts(rows) == expected
+    assert list(prompts(rows)) == sorted(expected)
+    assert [found.completion_tokens for found in rows] == [10 * n for n in expected.values()]
+    assert sum(found.streams for found in rows) == 6
+    assert sum(found.estimated_streams for found in rows) == 1
+    others = prompts(await report(filled, by, 2))
+    assert others == {key: 1000 * count for key, count in expected.items()}
+
+
+@pytest.mark.parametrize("by", EVERY)
+async def test_a_tenant_without_streams_has_an_empty_report(filled: SqliteLedger, by: By) -> None:
+    assert await report(filled, by, 3) == []
+
+
+@pytest.mark.parametrize("by", EVERY)
+async def test_a_stream_that_runs_is_in_no_report(ledger: SqliteLedger, by: By) -> None:
+    await ledger.open(row())
+    assert await report(ledger, by) == []
+
+
+async def test_a_count_is_null_only_if_it_is_null_everywhere(ledger: SqliteLedger) -> None:
+    await settled(ledger, "a", usage=Usage(1, 1, None, 3, None))
+    await settled(ledger, "b", usage=Usage(1, 1, None, None, 0), cost=5)
+    await settled(ledger, "c", usage=Usage(1, 1, None, 4, None), cost=7)
+    assert await report(ledger, "day") == [
+        Totals("2026-04-22", 3, 3, 3, 7, None, 0, 0, 12)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("at", "day"),
+    [
+        (MIDNIGHT - 1, "2026-04-21"),
+        (MIDNIGHT, "2026-04-22"),
+        (MIDNIGHT + DAY - 1, "2026-04-22"),
+        (MIDNIGHT + DAY, "2026-04-23"),
+    ],
+)
+async def test_days_are_utc_and_both_ends_are_included(
+    ledger: SqliteLedger, at: int, day: str
+) -> None:
+    await settled(ledger, "a", at=at)
+    assert [found.key for found in await report(ledger, "day")] == [day]
+    that = date.fromisoformat(day)
+    inside = await report(ledger, "stream", first=that, last=that)
+    assert [found.key for found in inside] == ["a"]
+    for other in (that.replace(day=that.day - 1), that.replace(day=that.day + 1)):
+        assert await report(ledger, "stream", first=other, last=other) == []
+
+
+async def test_the_first_and_the_last_day_of_the_calendar_are_days(ledger: SqliteLedger) -> None:
+    await settled(ledger, "a")
+    assert len(await report(ledger, "day", first=date.min, last=date.max)) == 1
+
+
+@pytest.mark.parametrize("by", EVERY)
+@pytest.mark.parametrize("limit", [1, 2, 3, 6])
+async def test_pages_together_are_the_whole_report(
+    filled: SqliteLedger, by: By, limit: int
+) -> None:
+    assert await report(filled, by, limit=limit) == await report(filled, by)
+
+
+async def test_a_full_last_page_is_known_to_be_the_last(filled: SqliteLedger) -> None:
+    rows, cursor = await filled.totals(ctx(), date.min, date.max, "day", None, 3)
+    assert (len(rows), cursor) == (3, None)
+
+
+async def test_streams_of_one_second_are_each_on_one_page(ledger: SqliteLedger) -> None:
+    names = [f"str_{number:02}" for number in range(20)]
+    for name in reversed(names):
+        await settled(ledger, name)
+    assert [found.key for found in await report(ledger, "stream", limit=3)] == names
+
+
+async def test_streams_that_end_while_pages_are_read_come_last(ledger: SqliteLedger) -> None:
+    for number in (5, 6, 7):
+        await settled(ledger, f"str_{number}", at=NOON + number)
+    rows, cursor = await ledger.totals(ctx(), date.min, date.max, "stream", None, 2)
+    assert cursor == Position("str_6", NOON + 6)
+    await settled(ledger, "str_1", at=NOON + 8)
+    more, end = await ledger.totals(ctx(), date.min, date.max, "stream", cursor, 2)
+    assert [found.key for found in rows + more] == ["str_5", "str_6", "str_7", "str_1"]
+    assert end is None
+
+
+async def test_a_position_in_another_tenants_report_shows_nothing_of_it(
+    filled: SqliteLedger,
+) -> None:
+    cursor = Position("str_0", NOON)
+    rows, _ = await filled.totals(ctx(2), date.min, date.max, "stream", cursor, 100)
+    assert prompts(rows) == {f"str_{number}": 1000 * (number + 1) for number in range(1, 6)}
+
+
+async def test_a_report_by_stream_is_read_from_the_index(ledger: SqliteLedger) -> None:
+    """What a page costs must not grow with the table."""
+    from tellstream.storage import reports  # noqa: PLC0415 - only this test looks inside
+
+    assert ledger._engine is not None
+    statement = reports.statement(1, date.min, date.max, "stream", Position("a", NOON))
+    text = statement.limit(10).compile(ledger._engine, compile_kwargs={"literal_binds": True})
+    with ledger._engine.connect() as connection:
+        plan = [step[3] for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+    assert plan[0].startswith("SEARCH usage USING INDEX usage_finished (tenant=?")
+    assert not any("TEMP B-TREE" in step for step in plan)
