@@ -9,21 +9,16 @@ import pytest
 from support.event_logs import KEY, created, everything, frames
 from support.redis import RedisServer
 from support.redis_logs import LEASE, die, follow, until, worker
-from tellstream.core.errors import RequestError
 from tellstream.eventlog import redis_tailer
 from tellstream.eventlog.base import (
     READ_BYTES,
-    EventLog,
     FencedError,
     Idempotency,
-    LogEntry,
-    LogUnavailableError,
     LogWriter,
     StreamKey,
     Taken,
 )
 from tellstream.eventlog.redis import RedisEventLog
-from tellstream.eventlog.redis_keys import log_key, meta_key
 from tellstream.eventlog.tail import WINDOW_BYTES
 
 
@@ -248,18 +243,18 @@ async def test_the_producer_can_tell_when_it_was_last_followed_elsewhere(
     assert await one.followed(KEY) is None  # by its own process
     reader = await other.reader(KEY)
     assert (await one.followed(KEY) or 0.0) < 1.0
-    await until(lambda: _later(one, 0.3))
+
+    async def long_ago() -> bool:
+        return (await one.followed(KEY) or 0.0) > 0.3
+
+    await until(long_ago)
     reader.close()
-    assert await until(lambda: _sooner(one, 0.3))
+
+    async def just_now() -> bool:
+        return not await long_ago()
+
+    await until(just_now)
     assert await one.followed(StreamKey(1, "unknown")) is None
-
-
-async def _later(log: RedisEventLog, seconds: float) -> bool:
-    return (await log.followed(KEY) or 0.0) > seconds
-
-
-async def _sooner(log: RedisEventLog, seconds: float) -> bool:
-    return (await log.followed(KEY) or 0.0) < seconds
 
 
 async def test_a_cancel_reaches_the_producer_and_nobody_else(server: RedisServer) -> None:
@@ -340,7 +335,7 @@ async def test_a_stream_whose_writer_nobody_holds_is_given_up(
     assert await other.orphans() == []
 
 
-# --- idempotency, expiry --------------------------------------------------------------------------
+# --- idempotency --------------------------------------------------------------------------
 
 
 async def test_of_many_creates_in_two_processes_with_one_name_one_opens_a_log(
@@ -360,51 +355,3 @@ async def test_of_many_creates_in_two_processes_with_one_name_one_opens_a_log(
     assert [other for other in found if isinstance(other, Taken)] == [taken] * 19
     assert [await log.taken(1, "name") for log in pair] == [taken, taken]
     assert sum([await pair[0].find(key) is not None for key in keys]) == 1
-
-
-async def test_frames_and_name_go_after_the_retention_and_the_record_stays(
-    server: RedisServer,
-) -> None:
-    async with worker(server.url, retention=0.2) as log:
-        writer = await log.create(KEY, b"old", Idempotency("name", "body"))
-        assert not isinstance(writer, Taken)
-        await writer.append(1, frames(1, 2))
-        running = server.ask("PTTL", log_key(KEY))
-        await writer.append(3, frames(3, 1), record=b"new", end=True)
-        assert await everything(log) == frames(1, 3)
-        late = await log.reader(KEY)
-
-        async def expired() -> bool:
-            return bool(server.ask("EXISTS", log_key(KEY)) == 0)
-
-        await until(expired)
-        with pytest.raises(RequestError) as caught:
-            await log.reader(KEY)
-        assert caught.value.code == "not_found"
-        with pytest.raises(LogUnavailableError):
-            await late.read()
-        assert await log.taken(1, "name") is None
-        assert await log.find(KEY) == LogEntry(b"new", 3, ended=True)
-    assert running > 86_400_000
-    assert 0 < server.ask("PTTL", meta_key(KEY)) <= 86_400_200
-
-
-async def test_every_key_of_a_stream_names_its_tenant(server: RedisServer) -> None:
-    async with worker(server.url) as log:
-        writer = await log.create(StreamKey(101, "s"), b"", Idempotency("name", "body"))
-        assert not isinstance(writer, Taken)
-        await writer.append(1, frames(1, 1))
-        names = {name for name in server.ask("KEYS", "*") if b"worker" not in name}
-        assert names == {
-            b"tellstream:{t:101:s:s}:log",
-            b"tellstream:{t:101:s:s}:meta",
-            b"tellstream:{t:101:i:name}",
-        }
-        assert await log.find(StreamKey(102, "s")) is None
-        assert await log.taken(102, "name") is None
-        await writer.append(2, frames(2, 1), end=True)
-
-
-async def test_the_log_is_an_event_log(server: RedisServer) -> None:
-    log: EventLog = RedisEventLog(server.url, 100.0, LEASE)
-    await log.close()

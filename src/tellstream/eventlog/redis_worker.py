@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -50,7 +51,7 @@ class Worker:
         self._seconds = lease
         self._writers: WeakValueDictionary[StreamKey, RedisWriter] = WeakValueDictionary()
         self._opening: list[StreamKey] = []
-        self._beat_at = 0.0  # of the last heartbeat that was answered, in the loop's time
+        self._beat_at = 0.0  # of the last heartbeat that was answered; monotonic seconds
         self._trusted_from = 0.0  # from then on, others' leases tell whether they live
 
     async def start(self) -> None:
@@ -59,7 +60,7 @@ class Worker:
         Raises:
             LogUnavailableError: Redis did not answer in time, or refused.
         """
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         self._beat_at, self._trusted_from = now, now + min(SETTLE_SECONDS, self._seconds)
         await self._beat()
 
@@ -108,7 +109,7 @@ class Worker:
         Raises:
             LogUnavailableError: Redis did not answer in time.
         """
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         if now < self._trusted_from or now - self._beat_at > self._seconds / 2:
             return []
         metas = await self._commands.run(ORPHANS, (), self.id, ORPHANS_AT_ONCE)
@@ -116,7 +117,7 @@ class Worker:
 
     async def _beat(self) -> None:
         count = await self._commands.run(HEARTBEAT, (), self.id, self.lease)
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         if now - self._beat_at > self._seconds / 2:
             self._trusted_from = now + self._seconds
         self._beat_at = now
