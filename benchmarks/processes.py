@@ -45,21 +45,23 @@ class Placement:
     server: int | None = None
     simulator: int | None = None
     load: int | None = None
+    redis: int | None = None
 
     @classmethod
     def choose(cls) -> "Placement":
-        """Give the server a processor of its own, and the others a second one or two."""
+        """Give the server a processor of its own, and the others one to three more."""
         if not hasattr(os, "sched_setaffinity"):
             return cls()
         cpus = sorted(os.sched_getaffinity(0))
         if len(cpus) == 1:
             return cls()
-        return cls(cpus[0], cpus[1], cpus[min(2, len(cpus) - 1)])
+        return cls(*(cpus[min(n, len(cpus) - 1)] for n in range(4)))
 
     def __str__(self) -> str:
         if self.server is None:
             return "not pinned: all processes share the processors"
-        return f"server on CPU {self.server}, simulator on {self.simulator}, load on {self.load}"
+        others = f"simulator on {self.simulator}, load on {self.load}, redis-server on {self.redis}"
+        return f"server on CPU {self.server}, {others}"
 
 
 class Sample(NamedTuple):
@@ -121,17 +123,24 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    arguments: list[str], port: int, folder: Path, cpu: int | None = None
+    line: list[str], name: str, port: int, folder: Path, cpu: int | None = None
 ) -> Iterator[Process]:
-    """Run a ``tellstream`` command that listens on ``port``; stop it in any case.
+    """Run a command that listens on ``port``; stop it in any case.
+
+    Args:
+        line: the command line.
+        name: for messages, and of the file that takes its output.
+        port: where it will listen.
+        folder: where it runs.
+        cpu: the processor it is kept on.
 
     Raises:
         ProcessError: it does not listen in time, or has ended when it should be stopped.
     """
-    output = folder / f"{arguments[0]}.log"
+    output = folder / f"{name}.log"
     with output.open("wb") as file:
         popen = subprocess.Popen(
-            command(*arguments),
+            line,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
@@ -143,7 +152,7 @@ def running(
         _wait_until_listening(popen, port, output)
         yield Process(popen, cpu)
         if popen.poll() is not None:
-            raise ProcessError(f"{arguments[0]} ended by itself: {_tail(output)}")
+            raise ProcessError(f"{name} ended by itself: {_tail(output)}")
     finally:
         popen.terminate()
         try:
