@@ -17,6 +17,10 @@ EXCHANGE_SECONDS: Final = 1.0
 """For which Redis may be silent; it answers in a millisecond, and while its disk is slow in some
 hundred. Also the time for a connection to be made."""
 
+TURNS: Final = 10
+"""Of the event loop, at least, before Redis counts as silent: in a process that is short of CPU a
+second may pass between two looks at the socket, with the reply waiting there."""
+
 _OPTIONS: Final = {"host", "port", "db", "username", "password", "connection_class"}
 
 Word: TypeAlias = bytes | str | int
@@ -93,12 +97,16 @@ class Link:
             LinkError: there is no connection, or it broke, or was silent for ``seconds``.
         """
         try:
-            async with asyncio.timeout(seconds):
-                if self._connection is None:
-                    await self._open()
-                connection = self._connection
-                await connection.send_packed_command(packed, check_health=False)
-                return [await self._reply(connection) for _ in range(replies)]
+            async with asyncio.timeout(None) as deadline:
+                patience = _Patience(deadline, seconds)
+                try:
+                    if self._connection is None:
+                        await self._open()
+                    connection = self._connection
+                    await connection.send_packed_command(packed, check_health=False)
+                    return [await self._reply(connection) for _ in range(replies)]
+                finally:
+                    patience.end()
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             await self.close()
             raise LinkError(f"Redis at {self._address.shown}: {_words(error)}") from error
@@ -133,6 +141,35 @@ class Link:
             raise  # somebody emptied the cache of scripts: connect again, which loads them
         except ResponseError as refusal:
             return refusal
+
+
+class _Patience:
+    """Lets a deadline pass after some seconds, in which the loop has looked at its sockets often.
+
+    Args:
+        deadline: has none yet.
+        seconds: until it passes, if the loop is not late.
+    """
+
+    __slots__ = ("_deadline", "_left", "_loop", "_pause", "_timer")
+
+    def __init__(self, deadline: asyncio.Timeout, seconds: float) -> None:
+        self._deadline = deadline
+        self._loop = asyncio.get_running_loop()
+        self._pause = seconds / TURNS
+        self._left = TURNS
+        self._timer = self._loop.call_later(self._pause, self._turn)
+
+    def end(self) -> None:
+        """Wait no more."""
+        self._timer.cancel()
+
+    def _turn(self) -> None:
+        self._left -= 1
+        if self._left:
+            self._timer = self._loop.call_later(self._pause, self._turn)
+        else:
+            self._deadline.reschedule(self._loop.time())
 
 
 def _words(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from tellstream.eventlog.redis_link import Link, LinkError
 
 OUTAGE_SECONDS: Final = 2.0
 """For which a request outlives a Redis that does not answer: a restart, a failover to a replica.
-Its last try may take EXCHANGE_SECONDS longer."""
+Counted from the first failure, so that waiting for one's turn under load is no outage."""
 BACKOFF_SECONDS: Final = (0.0, 0.05, 0.1, 0.2, 0.4)
 """Before the first, second, … try after a failure; the last for all further ones."""
 ROUND_BYTES: Final = 1024 * 1024
@@ -30,7 +30,8 @@ class Request(Protocol):
 
     Attributes:
         size: bytes, about.
-        since: when it was first asked; monotonic seconds.
+        since: when an exchange failed that it took part in or waited for; monotonic seconds, 0:
+            never.
         wanted: whether it is worth while to ask.
         waiting: whether somebody waits for an answer; if so, it is asked again after a failure.
     """
@@ -100,7 +101,6 @@ class Rounds(Generic[_Request]):
 
     def put(self, request: _Request) -> None:
         """Let a request take part in the next exchange."""
-        request.since = monotonic()
         self._waiting.append(request)
         self._wake.set()
 
@@ -164,6 +164,7 @@ class Rounds(Generic[_Request]):
         """Let the unanswered be first again, in their order; give up those that are too old."""
         again: deque[_Request] = deque()
         for request in [*requests, *self._waiting]:
+            request.since = request.since or now
             if now - request.since >= OUTAGE_SECONDS:
                 request.fail(LogUnavailableError(trouble))
             elif request.waiting:
