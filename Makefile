@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup serve demo test check fix bench fuzz docs lock
+.PHONY: help setup serve demo test check fix bench fuzz history docs lock
 
 help: ## print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ bench: setup ## CPU per delta, added latency and memory per stream
 
 fuzz: setup ## a longer search for input that breaks a decoder
 	PYTHONPATH=tests $(BIN)/python fuzz/decoders.py
+
+history: setup ## 250 seeded runs of kills, outages and cuts, checked against the log
+	HISTORY_RUNS=200 $(BIN)/python -m pytest -s tests/history
 
 docs: setup ## regenerate the generated pages of docs/
 	$(BIN)/python -m tellstream.docs && PYTHONPATH=tests $(BIN)/python -m faults.page

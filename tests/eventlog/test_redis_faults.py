@@ -223,7 +223,7 @@ async def test_an_append_in_a_long_outage_fails_and_may_be_made_again_with_more(
         with pytest.raises(LogUnavailableError):
             await writer.append(3, frames(3, 2), record=b"more")
         calls: list[Any] = await asyncio.gather(
-            one.find(KEY), other.claim(KEY), one.taken(1, "n"), other.ask_cancel(KEY),
+            one.find(KEY), other.claim(KEY, force=True), one.taken(1, "n"), other.ask_cancel(KEY),
             one.followed(KEY), other.create(StreamKey(1, "x"), b""), other.reader(KEY, 9),
             return_exceptions=True,
         )  # fmt: skip

@@ -1,12 +1,27 @@
 """The head is held until the first content, so that early failures keep their status."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 
+from server.conftest import tables
 from support.chat import ask, parse
-from support.server import Running
+from support.replay import ReplayProvider
+from support.server import Running, tellstream
+from tellstream.providers.simulator import Simulator
+
+
+@pytest.fixture
+async def patient(
+    tmp_path: Path, simulator: Simulator, replay: ReplayProvider
+) -> AsyncIterator[Running]:
+    """A server that holds its heads long enough for a busy machine."""
+    streams = {"commit_seconds": 10}
+    async with tellstream(tmp_path, **tables(simulator, replay, streams=streams)) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -22,15 +37,15 @@ from support.server import Running
 )
 @pytest.mark.parametrize("path", ["/v1/chat/stream", "/v1/chat"])
 async def test_an_early_failure_is_an_http_error(
-    server: Running, model: str, status: int, code: str, path: str
+    patient: Running, model: str, status: int, code: str, path: str
 ) -> None:
-    reply = await ask(server, {"prompt": "x", "model": model}, path=path)
+    reply = await ask(patient, {"prompt": "x", "model": model}, path=path)
     assert (reply.status, reply.json["error"]) == (status, code)
     assert set(reply.json) == {"error", "message"}
 
 
-async def test_a_busy_provider_becomes_503_with_its_retry_after(server: Running) -> None:
-    reply = await ask(server, {"prompt": "x", "model": "busy"})
+async def test_a_busy_provider_becomes_503_with_its_retry_after(patient: Running) -> None:
+    reply = await ask(patient, {"prompt": "x", "model": "busy"})
     assert reply.headers["Retry-After"] == "7"
 
 

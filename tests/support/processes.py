@@ -19,6 +19,10 @@ START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 
 
+class NotStartedError(AssertionError):
+    """A process ended instead of listening; the message is what it wrote to standard error."""
+
+
 class Server:
     """One process, or a pool of workers."""
 
@@ -84,7 +88,8 @@ class Servers:
             banner = b""
             while b"Try it:" not in banner:
                 line = await process.stdout.readline()
-                assert line, server.errors
+                if not line:
+                    raise NotStartedError(server.errors)
                 banner += line
         found = re.search(r"listens on (\S+)", banner.decode())
         assert found

@@ -112,6 +112,8 @@ class RedisEventLog:
             )  # fmt: skip
             if reply == 0:
                 raise ServerError("server_error", reason="the stream id exists")
+            if reply == -1:
+                raise LogUnavailableError("the stream was taken over while it was created")
             if isinstance(reply, list):
                 return _taken(reply)
             return self._produce(key, 1, 0)
@@ -152,6 +154,8 @@ class RedisEventLog:
 
     async def claim(self, key: StreamKey, *, force: bool = False) -> LogWriter | None:
         """Take over an open stream in order to end it."""
+        if not force and not self._worker.trusts_leases:
+            return None
         with self._worker.opening(key):
             reply = await self._commands.run(
                 CLAIM, (meta_key(key), log_key(key)), self._worker.id, self._worker.lease,

@@ -16,6 +16,13 @@ local function alive(worker)
   local expiry = redis.call('ZSCORE', WORKERS, worker)
   return expiry and tonumber(expiry) >= now()
 end
+-- After an outage all leases look as if they were over. Who has not renewed its own since must not
+-- judge: all renew theirs three times per lease, so while this one is good for half a lease, the
+-- others had the chance.
+local function fresh(worker, lease)
+  local expiry = redis.call('ZSCORE', WORKERS, worker)
+  return expiry and tonumber(expiry) >= now() + lease / 2
+end
 -- what: c = somebody asks to cancel this stream, f = it was taken from you, p = look again
 local function tell(worker, what, value)
   local inbox = 'tellstream:worker:' .. worker .. ':inbox'

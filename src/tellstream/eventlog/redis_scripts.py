@@ -19,14 +19,17 @@ CREATE: Final = Script("""
 -- KEYS: meta, [name]; ARGV: worker, lease ms, nonce, record, live ms, stream id, body
 -- returns 1, 0 (the id exists) or {stream id, body} of the stream that has the name
 local meta, name, worker = KEYS[1], KEYS[2], ARGV[1]
-if redis.call('HGET', meta, 'nonce') == ARGV[3] then return 1 end  -- the earlier reply was lost
+local made = redis.call('HMGET', meta, 'made', 'nonce')
+if made[1] == ARGV[3] then  -- the earlier reply was lost
+  return made[2] == ARGV[3] and 1 or -1  -- and somebody may have taken the stream over since
+end
 if name then
   local taken = redis.call('HMGET', name, 'stream', 'body')
   if taken[1] then return taken end
 end
 if redis.call('EXISTS', meta) == 1 then return 0 end
 redis.call('HSET', meta, 'epoch', 1, 'open', 1, 'record', ARGV[4], 'worker', worker,
-  'nonce', ARGV[3])
+  'nonce', ARGV[3], 'made', ARGV[3])
 redis.call('PEXPIRE', meta, ARGV[5])
 if name then
   redis.call('HSET', meta, 'name', name)
@@ -47,8 +50,8 @@ if not known[1] then return 0 end
 local seq = redis.call('XLEN', KEYS[2])
 if known[3] == ARGV[3] then return {tonumber(known[1]), seq} end  -- the earlier reply was lost
 local owner = known[2]
-local living = alive(owner)
-if living and ARGV[4] ~= '1' then return 0 end
+local living, force = alive(owner), ARGV[4] == '1'
+if not force and (living or not fresh(worker, ARGV[2])) then return 0 end
 if living and owner ~= worker then tell(owner, 'f', meta) end
 give(meta, owner, worker)
 local epoch = redis.call('HINCRBY', meta, 'epoch', 1)
@@ -147,8 +150,9 @@ return redis.call('SCARD', streams(ARGV[1]))
 """)
 
 ORPHANS: Final = Script("""
--- ARGV: worker, which asks; how many; returns meta keys
-local found, limit = {}, tonumber(ARGV[2])
+-- ARGV: worker, which asks; lease ms; how many; returns meta keys
+local found, limit = {}, tonumber(ARGV[3])
+if not fresh(ARGV[1], ARGV[2]) then return found end
 local gone = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', '(' .. text(now()), 'LIMIT', 0, limit)
 for _, worker in ipairs(gone) do
   if worker ~= ARGV[1] and #found < limit then

@@ -109,11 +109,19 @@ class Worker:
         Raises:
             LogUnavailableError: Redis did not answer in time.
         """
-        now = monotonic()
-        if now < self._trusted_from or now - self._beat_at > self._seconds / 2:
+        if not self.trusts_leases:
             return []
-        metas = await self._commands.run(ORPHANS, (), self.id, ORPHANS_AT_ONCE)
+        metas = await self._commands.run(ORPHANS, (), self.id, self.lease, ORPHANS_AT_ONCE)
         return [stream_of(meta) for meta in metas]
+
+    @property
+    def trusts_leases(self) -> bool:
+        """Whether a lease that is over says that its worker is gone, as far as is known here.
+
+        The scripts ask again in Redis, by our own lease: a command may wait through an outage.
+        """
+        now = monotonic()
+        return now >= self._trusted_from and now - self._beat_at <= self._seconds / 2
 
     async def _beat(self) -> None:
         count = await self._commands.run(HEARTBEAT, (), self.id, self.lease)

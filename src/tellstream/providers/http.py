@@ -1,7 +1,7 @@
 """The only file that opens an upstream connection.
 
 One shared client; per call five timers, all in seconds: connect, headers (until the response head),
-first token (until the caller reports content), idle (silence between two reads, any byte counts)
+first token (until the caller reports content), idle (silence while a read waits; any byte ends it)
 and total. Never follows redirects, never uses proxies from the environment, never asks for a
 compressed body, and caps what it reads. Whatever goes wrong comes out as a ``ProviderError``;
 leaving the ``async with`` closes the connection unless the body was read to its end.
@@ -157,7 +157,7 @@ class UpstreamBody:
         self._total_at = total_at
         self._first_at: float | None = opened_at + timeouts.first_token
         self._silence = timeouts.idle
-        self._last_read = opened_at
+        self._reading_since: float | None = None  # what the caller does between reads is no silence
         self._size = 0
         self._expired: str | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -183,6 +183,7 @@ class UpstreamBody:
         Raises:
             ProviderError: ``provider_timeout``; ``stream_too_large`` beyond ``MAX_BODY_BYTES``.
         """
+        self._reading_since = self._time()
         try:
             chunk = await self._content.readany()
         except TimeoutError as error:
@@ -190,7 +191,7 @@ class UpstreamBody:
         except (aiohttp.ClientError, OSError) as error:
             self.broken = repr(error)
             return b""
-        self._last_read = self._time()
+        self._reading_since = None
         self._size += len(chunk)
         if self._size > MAX_BODY_BYTES:
             raise ProviderError("stream_too_large", reason="upstream body")
@@ -211,17 +212,18 @@ class UpstreamBody:
             self._timer.cancel()
             self._timer = None
 
-    def _deadline(self) -> tuple[float, str]:
+    def _deadline(self, now: float) -> tuple[float, str]:
         if self._first_at is not None:
             nearest = (self._first_at, "first token")
         else:
-            nearest = (self._last_read + self._silence, "idle")
+            since = now if self._reading_since is None else self._reading_since
+            nearest = (since + self._silence, "idle")
         return min(nearest, (self._total_at, "total"))
 
     def _watch(self) -> None:
         """Expire the read that waits, or sleep until the earliest time that could be needed."""
-        deadline, name = self._deadline()
         now = self._time()
+        deadline, name = self._deadline(now)
         if now < deadline:
             self._timer = self._loop.call_at(max(deadline, now + MIN_TIMER), self._watch)
             return

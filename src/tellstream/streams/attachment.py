@@ -45,12 +45,14 @@ class Attachment:
         Args:
             frames: the first frames of the stream, all that there are now.
         """
-        if self._stream is not None:
-            return self._stream.early_failure
-        events = [decode_frame(frame)[1] for frame in frames] if self.reader.ended else []
+        if not self.reader.ended:
+            return None  # what is not in the log yet may come differently
+        events = [decode_frame(frame)[1] for frame in frames]
         if any(event.type not in ev.NON_CONTENT for event in events):
             return None
-        return failure(events)
+        logged = failure(events)
+        own = None if self._stream is None else self._stream.early_failure
+        return own if own and logged and own.code == logged.code else logged
 
     def close(self) -> None:
         """Leave."""

@@ -272,6 +272,8 @@ class Producer:
         """Let go of a stream that another worker has taken over: it ends it, and settles it."""
         log.warning("stream.fenced", stream=stream.id, reason=error.reason)
         if stream.ending is None:
+            stream.finished_at = self._clock()
+            stream.usage = stream.composer.usage
             stream.ending = Ending.failed(error)
             stream.on_finish(stream)
 

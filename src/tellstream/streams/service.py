@@ -14,7 +14,7 @@ import structlog
 
 from tellstream.core.chat import ChatRequest, Replay
 from tellstream.core.composer import CANCELLED, Composer, Ending
-from tellstream.core.errors import RequestError, ServerError
+from tellstream.core.errors import ChatError, RequestError, ServerError
 from tellstream.core.ids import EventIds, stream_id
 from tellstream.core.principals import Ctx
 from tellstream.eventlog.base import (
@@ -340,8 +340,11 @@ class StreamService:
 
     def _errand_done(self, task: asyncio.Task[None]) -> None:
         self._errands.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("stream.errand_failed", reason=repr(task.exception()))
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ChatError):  # whoever waited was told
+            log.warning("stream.errand_failed", code=error.code, reason=error.reason)
+        elif error is not None:
+            log.error("stream.errand_failed", exc_info=error)
 
     async def _wait(self, seconds: float) -> None:
         tasks = [stream.task for stream in self._running.values() if stream.task is not None]

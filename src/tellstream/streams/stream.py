@@ -137,7 +137,7 @@ class Stream:
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             estimated=self.estimated,
-            seconds=round((self.finished_at or 0) - self.created_at, 3),
+            seconds=round((self.finished_at or self.created_at) - self.created_at, 3),
         )
 
     def _describe(self, state: State) -> StreamState:
