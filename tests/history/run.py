@@ -230,7 +230,7 @@ def _tells_of_a_bug(line: str) -> bool:
         said = json.loads(line)
     except ValueError:
         return False  # killed while it wrote
-    if said["event"] == "stream.errand_failed" and "LogUnavailableError" in said["reason"]:
+    if said["event"] == "stream.errand_failed" and said["level"] == "warning":
         return False  # who waits for it is told
     return said["event"] in BUGS or "server_error" in (said.get("code"), said.get("error"))
 
