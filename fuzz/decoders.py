@@ -17,7 +17,7 @@ from tellstream.core.parts import Part
 from tellstream.core.usage import Usage
 from tellstream.providers.base import Dialect, Endpoint
 from tellstream.providers.hosts import GENERIC
-from tellstream.server.app import DIALECTS, load_dialect
+from tellstream.server.dialects import DIALECTS, load_dialect
 
 SECONDS: Final = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
 SEED: Final = int(sys.argv[2]) if len(sys.argv) > 2 else time.time_ns()

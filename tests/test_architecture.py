@@ -13,10 +13,12 @@ CONTRACTS: Final = {
     "tellstream.eventlog.base",
     "tellstream.limits.base",
     "tellstream.storage.base",
+    "tellstream.storage.tables_oauth",
 }
 # Facts that are data: the table of hosts, read by the settings.
 ROOT_MODULES: Final = {
-    "settings": {"providers.hosts"},
+    "setting_forms": set(),
+    "settings": {"providers.hosts", "setting_forms"},
     "config": {"settings"},
     "catalog": {"settings", "config", "providers.hosts"},
     "telemetry": set(),
@@ -82,9 +84,17 @@ def test_the_client_needs_only_core() -> None:
             assert allowed(name, "tellstream.core", "tellstream.client"), path
 
 
+def test_administration_knows_no_way_to_ask_for_it() -> None:
+    seen = ("core", "administration", "auth", "storage", "settings", "setting_forms")
+    for path in files("administration"):
+        for name in ours(path):
+            assert allowed(name, *(f"tellstream.{room}" for room in seen)), f"{path}: {name}"
+
+
 def test_the_server_does_not_know_the_command_line() -> None:
-    for path in [*files("server"), *(p for room in ROOMS for p in files(room))]:
-        assert not any(allowed(name, "tellstream.cli") for name in ours(path)), path
+    for room in ("server", "administration", *ROOMS):
+        for path in files(room):
+            assert not any(allowed(name, "tellstream.cli") for name in ours(path)), path
 
 
 def test_only_one_file_opens_upstream_connections() -> None:
@@ -106,7 +116,9 @@ def test_only_the_composition_root_names_concrete_adapters() -> None:
         "tellstream.eventlog.redis",
         "tellstream.eventlog.sqlite",
         "tellstream.limits.memory",
+        "tellstream.limits.redis",
         "tellstream.providers.http",
+        "tellstream.storage.postgresql",
         "tellstream.storage.sqlite",
     )
     for path in SOURCE.rglob("*.py"):

@@ -95,8 +95,11 @@ def test_the_implicit_tenant_does_not_stop_a_newcomer(tmp_path: Path) -> None:
     assert list(tenants) == [1]
     assert tenants[1].limits.model_dump() == {
         "requests_per_minute": 60_000,
+        "subject_requests_per_minute": None,
         "concurrent_streams": None,
+        "subject_concurrent_streams": None,
         "tokens_per_day": None,
+        "budget_per_month": None,
         "prompt_chars": 2000,
         "history_messages": 20,
     }

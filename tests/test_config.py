@@ -111,8 +111,11 @@ def test_the_documented_file_loads(folder: Path) -> None:
     assert (tenant.models, tenant.system) == (("*",), "You are Acme's assistant.")
     assert tenant.limits.model_dump() == {
         "requests_per_minute": 60,
+        "subject_requests_per_minute": None,
         "concurrent_streams": 20,
+        "subject_concurrent_streams": None,
         "tokens_per_day": 1_000_000,
+        "budget_per_month": None,
         "prompt_chars": 2000,
         "history_messages": 20,
     }
@@ -123,6 +126,14 @@ def test_the_documented_file_loads(folder: Path) -> None:
             "algorithms": ("RS256",),
             "tenant_claim": "tenants",
             "tenants": (1,),
+            "jwks_uri": None,
+            "typ_required": True,
+            "scope_claim": "scope",
+            "leeway_seconds": 30,
+            "max_lifetime": 3600,
+            "introspection_url": None,
+            "introspection_client_id": None,
+            "introspection_client_secret": None,
         }
     ]
 

@@ -15,7 +15,8 @@ import pytest
 from tellstream import docs
 from tellstream.config import load_settings
 from tellstream.providers.hosts import HOSTS
-from tellstream.server.app import build_offer, check_available
+from tellstream.server.checks import check_available
+from tellstream.server.dialects import build_offer
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = sorted((ROOT / "docs").rglob("*.md"))

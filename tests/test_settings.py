@@ -31,8 +31,11 @@ def test_limits_that_a_tenant_omits_are_the_documented_ones(folder: Path) -> Non
     limits = load(folder, "[tenants.7]").tenants[7].limits
     assert limits.model_dump() == {
         "requests_per_minute": 60_000,
+        "subject_requests_per_minute": None,
         "concurrent_streams": None,
+        "subject_concurrent_streams": None,
         "tokens_per_day": None,
+        "budget_per_month": None,
         "prompt_chars": 2000,
         "history_messages": 20,
     }

@@ -10,12 +10,13 @@ opens nothing and knows no dialect; the caller says which dialects are supported
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pydantic import SecretStr
 
 from tellstream.config import ConfigError, dotted
+from tellstream.core.prices import Price
 from tellstream.providers.hosts import GENERIC, HOSTS, Dialect, Host, host_for
 from tellstream.settings import (
     Problem,
@@ -65,15 +66,29 @@ class Catalog:
     """Models by the name callers use, each with its targets in order; and the tenants.
 
     A tenant that is not in ``tenants`` does not exist: the methods raise KeyError.
+
+    Attributes:
+        models: by the name callers use.
+        tenants: by number.
+        prices: of those models that have one.
+        in_file: the tenants that were configured, not made up.
     """
 
     models: Mapping[str, tuple[Target, ...]]
     tenants: Mapping[int, TenantSettings]
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    in_file: frozenset[int] = frozenset()
 
     @property
     def providers(self) -> dict[str, ProviderConfig]:
         """The providers that some model uses, by name."""
         return {t.provider.name: t.provider for targets in self.models.values() for t in targets}
+
+    @property
+    def secrets(self) -> list[str]:
+        """The keys of the providers: what no log line may show."""
+        keys = (provider.api_key for provider in self.providers.values())
+        return [key.get_secret_value() for key in keys if key is not None]
 
     @property
     def needs_simulator(self) -> bool:
@@ -133,7 +148,8 @@ def build_catalog(
         models = _default_models(providers)
     tenants = settings.tenants or IMPLICIT_TENANTS
     _refuse(tenant_problems(tenants, models))
-    return Catalog(models, tenants)
+    prices = {n: model.price.rates for n, model in settings.models.items() if model.price}
+    return Catalog(models, tenants, prices, frozenset(settings.tenants))
 
 
 def _configured(

@@ -33,8 +33,8 @@ from tellstream.core.usage import FinishReason, Usage
 from tellstream.eventlog.base import MAX_STREAM_BYTES, MAX_STREAM_EVENTS
 from tellstream.providers.hosts import GENERIC, HOSTS, Host
 from tellstream.providers.simulator import ALIASES, SCRIPT_KEYS
-from tellstream.server.app import DIALECTS
 from tellstream.server.body import BODY_SECONDS, MAX_BODY_BYTES
+from tellstream.server.dialects import DIALECTS
 from tellstream.server.http_protocol import HEAD_SECONDS, MAX_HEAD_BYTES, WRITE_SECONDS
 from tellstream.server.openapi import openapi_document
 from tellstream.server.routes import PUBLIC, ROUTES

@@ -10,10 +10,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
-from urllib.parse import SplitResult, urlsplit
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -24,103 +22,23 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
+from tellstream import setting_forms as forms
+from tellstream.core.prices import PER, Price
 from tellstream.providers.hosts import HOSTS, Dialect
-
-MAX_TENANT: Final = 2**63 - 1  # the largest value of a signed 64-bit column
+from tellstream.setting_forms import (
+    ARRAY,
+    NOT_EMPTY,
+    Money,
+    ProviderName,
+    Target,
+    TenantNumber,
+)
 
 Key: TypeAlias = tuple[str, ...]
 Problem: TypeAlias = tuple[Key, str]  # what is wrong with which key
-
-
-# --- values ------------------------------------------------------------------------------------
-
-
-def _split_url(url: str) -> SplitResult:
-    if not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError("must be ASCII without white space")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:  # its text would quote the URL
-        raise ValueError("is not a valid URL") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http or https URL")
-    if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or password")
-    if "?" in url or "#" in url:
-        raise ValueError("must not have a query or a fragment")
-    return parts
-
-
-def _trusted_url(url: str) -> str:
-    parts = _split_url(url)
-    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
-        raise ValueError("must be https, except on a loopback address")
-    return url
-
-
-def _is_loopback(hostname: str) -> bool:
-    try:
-        return ip_address(hostname).is_loopback
-    except ValueError:
-        return hostname == "localhost"
-
-
-def _base_url(url: str) -> str:
-    _split_url(url)
-    return url.rstrip("/")
-
-
-def _tenant_id(text: Any) -> Any:
-    # ASCII digits only: int() also takes "+7", "1_0" and digits of other scripts.
-    if re.fullmatch("[1-9][0-9]{0,18}", str(text)) and int(text) <= MAX_TENANT:
-        return int(text)
-    raise ValueError("a tenant id must be a decimal number from 1 to 2^63-1")
-
-
-def _form(pattern: str, otherwise: str) -> AfterValidator:
-    """Accept text of one form; ``otherwise`` is what is said of any other."""
-
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(otherwise)
-        return text
-
-    return AfterValidator(check)
-
-
-def _listen(address: str) -> str:
-    match = re.fullmatch(r"(?:[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", address)
-    if address and (not match or int(match[1]) > 65535):  # noqa: PLR2004  (the largest port)
-        raise ValueError('must be "host:port" or empty')
-    return address
-
-
-def _folder(path: Any) -> Any:
-    if isinstance(path, str) and (not path or "\0" in path):
-        raise ValueError("must be the path of a folder")
-    return path
-
-
-def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not items:
-        raise ValueError("must not be empty")
-    return items
-
-
-TenantNumber: TypeAlias = Annotated[int, Field(ge=1, le=MAX_TENANT)]
-_ProviderName: TypeAlias = Annotated[
-    str,
-    _form(
-        "[a-z0-9][a-z0-9._-]{0,63}",
-        "a provider name must be lower-case letters, digits, '.', '_' and '-'",
-    ),
-]
-_Target: TypeAlias = Annotated[str, _form(r"[^/]+/\S(.*\S)?", 'must be "provider/model"')]
-_ARRAY: Final = Field(strict=False)  # TOML and JSON know lists, not tuples
-_NOT_EMPTY: Final = AfterValidator(_not_empty)
 
 
 def _seconds(default: float, most: float) -> Any:
@@ -140,7 +58,7 @@ class StoreSettings(_Table):
     """Where tenants' data lives. The address may hold a password: it is left out of repr."""
 
     url: Annotated[
-        str, _form(r"sqlite|postgresql://\S+", 'must be "sqlite" or a postgresql:// address')
+        str, forms.form(r"sqlite|postgresql://\S+", 'must be "sqlite" or a postgresql:// address')
     ] = Field(default="sqlite", repr=False)
 
 
@@ -149,7 +67,9 @@ class EventLogSettings(_Table):
 
     url: Annotated[
         str,
-        _form(r"memory|sqlite|rediss?://\S+", 'must be "memory", "sqlite" or a redis:// address'),
+        forms.form(
+            r"memory|sqlite|rediss?://\S+", 'must be "memory", "sqlite" or a redis:// address'
+        ),
     ] = Field(default="sqlite", repr=False)
     retention_seconds: float = _seconds(3600, 30 * 86_400)
 
@@ -158,7 +78,7 @@ class ProviderSettings(_Table):
     """One provider. None: what its host's row says."""
 
     dialect: Dialect | None = None
-    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    base_url: Annotated[str, AfterValidator(forms.base_url)] | None = None
     api_key: SecretStr | None = Field(default=None, repr=False)
 
     @field_validator("api_key")
@@ -180,10 +100,26 @@ class ProviderSettings(_Table):
         return SecretStr(key)
 
 
+class PriceSettings(_Table):
+    """What ``per`` tokens of a model cost, in the one currency of the installation."""
+
+    input: Money
+    output: Money
+    cache_read: Money | None = None
+    cache_write: Money | None = None
+    per: int = Field(default=PER, ge=1, le=PER)
+
+    @property
+    def rates(self) -> Price:
+        """The same for calculating."""
+        return Price.of(self.input, self.output, self.cache_read, self.cache_write, self.per)
+
+
 class ModelSettings(_Table):
     """One model by the name callers use, and the ``provider/model`` targets tried in order."""
 
-    targets: Annotated[tuple[_Target, ...], _ARRAY, _NOT_EMPTY]
+    targets: Annotated[tuple[Target, ...], ARRAY, NOT_EMPTY]
+    price: PriceSettings | None = None
 
 
 DEFAULT_REQUESTS_PER_MINUTE: Final = 60_000
@@ -192,11 +128,14 @@ limit in the X-RateLimit headers."""
 
 
 class TenantLimits(_Table):
-    """What a tenant may use; None is no limit."""
+    """What a tenant, and each of its subjects, may use; None is no limit."""
 
     requests_per_minute: int = Field(default=DEFAULT_REQUESTS_PER_MINUTE, ge=1, le=10_000_000)
+    subject_requests_per_minute: int | None = Field(default=None, ge=1, le=10_000_000)
     concurrent_streams: int | None = Field(default=None, ge=1, le=1_000_000)
+    subject_concurrent_streams: int | None = Field(default=None, ge=1, le=1_000_000)
     tokens_per_day: int | None = Field(default=None, ge=1, le=2**53)
+    budget_per_month: Money | None = None
     prompt_chars: int = Field(default=2000, ge=1, le=1_000_000)
     history_messages: int = Field(default=20, ge=0, le=10_000)
 
@@ -206,7 +145,7 @@ class TenantSettings(_Table):
 
     name: str = ""
     model: str | None = None
-    models: Annotated[tuple[str, ...], _ARRAY, _NOT_EMPTY] = ("*",)
+    models: Annotated[tuple[str, ...], ARRAY, NOT_EMPTY] = ("*",)
     system: str | None = None
     limits: TenantLimits = TenantLimits()
 
@@ -220,6 +159,8 @@ class StreamSettings(_Table):
     commit_seconds: float = _seconds(5, 600)
     drain_seconds: float = _seconds(30, 3600)
     lease_seconds: float = _seconds(10, 600)
+    max_running: int = Field(default=4000, ge=1, le=1_000_000)
+    tenant_share: float = Field(default=0.5, gt=0, le=1)
 
 
 class RetrySettings(_Table):
@@ -231,7 +172,7 @@ class RetrySettings(_Table):
 class MetricsSettings(_Table):
     """The metrics listener, ``host:port``; empty: none."""
 
-    listen: Annotated[str, AfterValidator(_listen)] = ""
+    listen: Annotated[str, AfterValidator(forms.listen)] = ""
 
 
 class TimeoutSettings(_Table):
@@ -247,36 +188,61 @@ class TimeoutSettings(_Table):
 class IssuerSettings(_Table):
     """One external authorization server, and the only tenants its tokens may act for."""
 
-    issuer: Annotated[str, AfterValidator(_trusted_url)]
+    issuer: Annotated[str, AfterValidator(forms.trusted_url)]
     audience: str = Field(min_length=1)
     algorithms: Annotated[
-        tuple[Literal["RS256", "PS256", "ES256", "EdDSA", "Ed25519"], ...], _ARRAY, _NOT_EMPTY
+        tuple[Literal["RS256", "PS256", "ES256", "EdDSA", "Ed25519"], ...], ARRAY, NOT_EMPTY
     ] = ("RS256",)
     tenant_claim: str = Field(default="tenants", min_length=1)
-    tenants: Annotated[tuple[TenantNumber, ...], _ARRAY, _NOT_EMPTY]
+    tenants: Annotated[tuple[TenantNumber, ...], ARRAY, NOT_EMPTY]
+    jwks_uri: Annotated[str, AfterValidator(forms.trusted_url)] | None = None
+    typ_required: bool = True
+    scope_claim: Literal["scope", "scp"] = "scope"
+    leeway_seconds: int = Field(default=30, ge=0, le=60)
+    max_lifetime: int = Field(default=3600, ge=1, le=3600)
+    introspection_url: Annotated[str, AfterValidator(forms.trusted_url)] | None = None
+    introspection_client_id: str | None = Field(default=None, min_length=1)
+    introspection_client_secret: SecretStr | None = Field(default=None, repr=False)
+
+    @field_validator("introspection_client_secret")
+    @classmethod
+    def _resolve(cls, given: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        return ProviderSettings._resolve(given, info)  # noqa: SLF001 - the same forms
+
+    @model_validator(mode="after")
+    def _introspection(self) -> Self:
+        """RFC 7662 section 2.1: who asks must say who it is."""
+        client = self.introspection_client_id, self.introspection_client_secret
+        if any((value is None) != (self.introspection_url is None) for value in client):
+            raise ValueError("introspection_url, _client_id and _client_secret go together")
+        return self
 
 
 class AuthSettings(_Table):
     """Who may issue tokens: the embedded authorization server, external ones, or both."""
 
     embedded: bool = True
-    issuers: Annotated[tuple[IssuerSettings, ...], _ARRAY] = ()
+    issuers: Annotated[tuple[IssuerSettings, ...], ARRAY] = ()
+    operator_tenant: TenantNumber | None = None
+    trusted_proxies: Annotated[
+        tuple[Annotated[str, AfterValidator(forms.network)], ...], ARRAY
+    ] = ()
 
 
 class Settings(_Table):
     """The whole configuration. ``"public_url" in settings.model_fields_set``: it was given."""
 
-    public_url: Annotated[str, AfterValidator(_trusted_url), AfterValidator(_base_url)] = (
-        "http://127.0.0.1:8000"
-    )
-    data_dir: Annotated[Path, BeforeValidator(_folder)] = Field(
+    public_url: Annotated[
+        str, AfterValidator(forms.trusted_url), AfterValidator(forms.base_url)
+    ] = "http://127.0.0.1:8000"
+    data_dir: Annotated[Path, BeforeValidator(forms.folder)] = Field(
         default=Path(".tellstream"), strict=False, validate_default=True
     )
     store: StoreSettings = StoreSettings()
     eventlog: EventLogSettings = EventLogSettings()
-    providers: Mapping[_ProviderName, ProviderSettings] = {}
+    providers: Mapping[ProviderName, ProviderSettings] = {}
     models: Mapping[Annotated[str, Field(min_length=1, max_length=256)], ModelSettings] = {}
-    tenants: Mapping[Annotated[TenantNumber, BeforeValidator(_tenant_id)], TenantSettings] = {}
+    tenants: Mapping[Annotated[TenantNumber, BeforeValidator(forms.tenant_id)], TenantSettings] = {}
     streams: StreamSettings = StreamSettings()
     retries: RetrySettings = RetrySettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -307,7 +273,23 @@ def contradictions(settings: Settings) -> list[Problem]:
         for n, name in enumerate(names)
         if name in names[:n]
     ]
+    found += _issuer_problems(settings.auth, settings.public_url)
     return found
+
+
+def _issuer_problems(auth: AuthSettings, public_url: str) -> Iterator[Problem]:
+    """Find issuers that could be taken for one another."""
+    asked: set[int] = set()
+    for n, issuer in enumerate(auth.issuers):
+        key = ("auth", "issuers", str(n))
+        if auth.embedded and issuer.issuer.rstrip("/") == public_url:
+            yield (*key, "issuer"), "is public_url, which the embedded authorization server has"
+        if issuer.introspection_url is not None:
+            both = asked.intersection(issuer.tenants)
+            if both:
+                reason = f"tenant {min(both)} has an issuer with an introspection_url already"
+                yield (*key, "introspection_url"), reason
+            asked.update(issuer.tenants)
 
 
 def _provider_problems(settings: Settings) -> Iterator[Problem]:
@@ -339,8 +321,8 @@ def tenant_problems(
     tenants: Mapping[int, TenantSettings], models: Collection[str]
 ) -> Iterator[Problem]:
     """Find the tenants that may use none of ``models``, or not the one they default to."""
-    for tenant_id, tenant in tenants.items():
-        key, allowed = ("tenants", str(tenant_id)), matching(tenant.models, models)
+    for number, tenant in tenants.items():
+        key, allowed = ("tenants", str(number)), matching(tenant.models, models)
         if not allowed:
             yield (*key, "models"), "match no model"
         elif tenant.model is not None and tenant.model not in allowed:

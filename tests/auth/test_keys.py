@@ -50,7 +50,7 @@ def test_several_keys_the_first_signs_and_all_verify(tmp_path: Path) -> None:
     write(tmp_path, json.dumps({"keys": [row(key) for key in keys]}))
     loaded = SigningKeys.load_or_create(tmp_path)
     kids = [key.thumbprint() for key in keys]
-    assert loaded.current_kid == kids[0]
+    assert loaded.signer(0)[0] == kids[0]
     assert [key["kid"] for key in loaded.jwks()["keys"]] == kids
     assert not any("d" in key for key in loaded.jwks()["keys"])
     assert [len(loaded.keys(kid)) for kid in (*kids, None, "other")] == [1, 1, 1, 3, 0]
@@ -61,7 +61,7 @@ def test_threads_starting_at_once_agree(tmp_path: Path) -> None:
 
     def start(_: int) -> str:
         barrier.wait()
-        return SigningKeys.load_or_create(tmp_path / "state").current_kid
+        return SigningKeys.load_or_create(tmp_path / "state").signer(0)[0]
 
     with ThreadPoolExecutor(12) as pool:
         kids = set(pool.map(start, range(12)))
@@ -73,7 +73,7 @@ def test_processes_starting_at_once_agree(tmp_path: Path) -> None:
         "import sys; sys.path[:0] = sys.argv[2:]\n"
         "from pathlib import Path\n"
         "from tellstream.auth.keys import SigningKeys\n"
-        "print(SigningKeys.load_or_create(Path(sys.argv[1])).current_kid)"
+        "print(SigningKeys.load_or_create(Path(sys.argv[1])).signer(0)[0])"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "state"), *sys.path]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
@@ -108,6 +108,9 @@ def _damaged(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, 
         _damaged(lambda key: key.update(d="AAAA")),
         _damaged(lambda key: key.update(d="!")),
         _damaged(lambda key: key.update(d=1)),
+        _damaged(lambda key: key.update(signs_from="1")),
+        _damaged(lambda key: key.update(signs_from=True)),
+        _damaged(lambda key: key.update(signs_from=-1)),
         _damaged(lambda key: key.update(crv="P-384")),
         _damaged(lambda key: key.update(ECKey.generate_key("P-256").as_dict(private=False))),
         _damaged(lambda key: key.update(row(ECKey.generate_key("P-384")))),

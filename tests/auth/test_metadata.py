@@ -1,21 +1,28 @@
 import pytest
 
 from tellstream.auth import metadata
-from tellstream.auth.token_endpoint import GRANTS
+from tellstream.auth.token_grants import GRANTS
 
 HERE = "http://127.0.0.1:8000"
+METHODS = ["client_secret_basic", "client_secret_post", "none"]
 
 
 @pytest.mark.parametrize("public_url", [HERE, HERE + "/"])
 def test_authorization_server_metadata_names_what_exists(public_url: str) -> None:
     assert metadata.authorization_server_metadata(public_url) == {
         "issuer": HERE,
+        "authorization_endpoint": HERE + "/oauth/authorize",
         "token_endpoint": HERE + "/oauth/token",
+        "revocation_endpoint": HERE + "/oauth/revoke",
         "jwks_uri": HERE + "/oauth/jwks",
         "scopes_supported": ["chat", "streams:all", "usage", "admin"],
-        "response_types_supported": [],
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": METHODS,
+        "revocation_endpoint_auth_methods_supported": METHODS,
+        "authorization_response_iss_parameter_supported": True,
     }
 
 

@@ -1,10 +1,12 @@
 import base64
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote_plus, urlencode
 
+import msgspec
 import pytest
 
-from tellstream.auth.clients import ClientRegistry
+from tellstream.auth.clients import OAuthClient, new_client
 from tellstream.auth.issuers import embedded_issuer
 from tellstream.auth.keys import SigningKeys
 from tellstream.auth.token_endpoint import TokenContext, TokenResponse, answer_token_request
@@ -24,17 +26,22 @@ class Server:
 
     def __init__(self, data_dir: Path) -> None:
         keys = SigningKeys.load_or_create(data_dir)
-        self.context = TokenContext(embedded_issuer(HERE, keys), keys, ClientRegistry(data_dir))
-        self.client, secret = self.context.clients.create(
-            "Bot", [], ["chat", "usage"], [7, 8], public=False
-        )
-        self.other, other_secret = self.context.clients.create(
-            "High", [], ["admin"], [9], public=False
-        )
-        self.public, _ = self.context.clients.create("App", [], ["chat"], [7], public=True)
+        self.clients: dict[str, OAuthClient] = {}
+        self.context = TokenContext(embedded_issuer(HERE, keys), keys, self)
+        self.client, secret = self.create("Bot", ["chat", "usage"], [7, 8])
+        self.other, other_secret = self.create("High", ["admin"], [9])
+        self.public, _ = self.create("App", ["chat"], [7], public=True)
         assert secret
         assert other_secret
         self.secret, self.other_secret = secret, other_secret
+
+    def create(self, name: str, scopes: list[str], tenants: list[int], public: bool = False) -> Any:
+        client, secret = new_client(name, [], scopes, tenants, public=public)
+        self.clients[client.client_id] = client
+        return client, secret
+
+    def get(self, client_id: str) -> OAuthClient | None:
+        return self.clients.get(client_id)
 
     def basic(self, name: str | None = None, secret: str | None = None) -> tuple[bytes, bytes]:
         pair = f"{name or self.client.client_id}:{secret or self.secret}"
@@ -163,6 +170,10 @@ def test_a16_public_clients_are_refused(server: Server) -> None:
     name = ("client_id", server.public.client_id)
     check_error(server.post([GRANT, name]), 400, "unauthorized_client")
     check_error(server.post([GRANT, name, ("client_secret", "x")]), 401, "invalid_client")
+    # Even if the registration says otherwise.
+    told = msgspec.structs.replace(server.public, grant_types=frozenset({"client_credentials"}))
+    server.clients[told.client_id] = told
+    check_error(server.post([GRANT, name]), 400, "unauthorized_client")
 
 
 @pytest.mark.parametrize("scope", ["chat", "usage", "usage chat"])
@@ -206,8 +217,8 @@ def test_a17_resource(server: Server) -> None:
 @pytest.mark.parametrize(
     "grant",
     [
-        "authorization_code", "refresh_token", "password", "implicit",
-        "x", "CLIENT_CREDENTIALS",
+        "password", "implicit", "x", "CLIENT_CREDENTIALS", "Authorization_code",
+        "urn:ietf:params:oauth:grant-type:device_code",
     ],
 )  # fmt: skip
 def test_unsupported_grants(server: Server, grant: str) -> None:

@@ -13,6 +13,7 @@ from tellstream.core import events as ev
 from tellstream.core import parts as pt
 from tellstream.core.composer import CANCELLED, Composer, Ending
 from tellstream.core.errors import ProviderError, ServerError
+from tellstream.core.estimate import CALL_TOKENS, tokens, weight
 from tellstream.core.grammar import check
 from tellstream.core.ids import EventIds
 from tellstream.core.transcript import fold
@@ -210,21 +211,24 @@ def test_the_first_event_waits_for_the_first_content(parts: list[pt.Part]) -> No
 
 @settings(max_examples=200, deadline=None)
 @given(PARTS)
-def test_the_characters_of_the_output_are_counted_for_an_estimate(parts: list[pt.Part]) -> None:
+def test_the_output_is_counted_for_an_estimate(parts: list[pt.Part]) -> None:
     made = composer()
     made.feed(parts, NOW)
     expected = 0
+    calls = set()
     for part in heard(parts):
         match part:
             case pt.Text(delta=text) | pt.Refusal(delta=text) | pt.Thinking(delta=text):
-                expected += len(text)
+                expected += weight(text)
             case pt.ToolFragment(arguments=text):
-                expected += len(text)
+                expected += weight(text)
+                calls.add(part.key)
             case pt.ToolWhole(arguments=arguments):
-                expected += len(msgspec.json.encode(arguments))
+                expected += weight(msgspec.json.encode(arguments).decode())
+                calls.add(part.key)
             case _:
                 pass
-    assert made.output_characters == expected
+    assert made.output.tokens == tokens(expected) + CALL_TOKENS * len(calls)
 
 
 @settings(max_examples=200, deadline=None)
@@ -610,7 +614,7 @@ def test_what_a_failed_target_said_is_forgotten() -> None:
     assert (made.usage, made.over, made.finish_seen, made.started) == (None, False, False, False)
     assert made.replay == []
     assert made.ending().error is not None  # truncated: nothing is proven yet
-    assert made.output_characters == 0
+    assert made.output.tokens == 0
     start = made.feed([pt.Text("a"), pt.Finished(FinishReason.STOP)], NOW)[0]
     assert made.ending().reason is FinishReason.STOP  # the call was the other target's
     assert isinstance(start, ev.StreamStart)

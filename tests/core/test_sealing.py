@@ -9,6 +9,7 @@ from tellstream.core import grammar
 from tellstream.core import parts as pt
 from tellstream.core.composer import CANCELLED, Composer, Ending
 from tellstream.core.errors import GrammarError, ServerError
+from tellstream.core.estimate import CALL_TOKENS, estimate
 from tellstream.core.frames import decode_frame, encode_frames
 from tellstream.core.ids import EventIds
 from tellstream.core.sealing import recovered
@@ -69,10 +70,11 @@ def test_every_prefix_can_be_ended(length: int, ending: Ending, now: float) -> N
     )
 
 
-def test_the_characters_said_so_far_are_counted_for_the_estimate() -> None:
+def test_what_was_said_so_far_is_counted_for_the_estimate() -> None:
     composer = recovered(STREAM[:-1], EventIds(7), "", "", None)
     arguments = '{"a":1}'
-    assert composer.output_characters == len("hmm" + "Hello you" + arguments + "again")
+    said = estimate("hmm" + "Hello you" + arguments + "again")
+    assert composer.output.tokens == said + CALL_TOKENS
 
 
 def test_the_citations_of_the_text_so_far_are_in_the_end() -> None:

@@ -97,7 +97,7 @@ class TestServe:
             ("[streams]\ncommit_seconds = 'x'", "streams.commit_seconds"),
             ("[providers.xai]\napi_key = 'env:NOT_THERE_AT_ALL'", "NOT_THERE_AT_ALL"),
             ("[models.m]\ntargets = ['nobody/x']", "models.m.targets.0"),
-            ("[store]\nurl = 'postgresql://h/d'", "store.url"),
+            ("[store]\nurl = 'mysql://h/d'", "store.url"),
             ("[eventlog]\nurl = 'nats://h'", "eventlog.url"),
             ("public_url = 'http://example.com'", "public_url"),
         ],

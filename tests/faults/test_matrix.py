@@ -110,7 +110,7 @@ async def estimated(world: World, stream_id: str) -> bool:
 
 def forget_breakers(world: World) -> None:
     """Each row is about one fault; what many of them together do is tests/streams' business."""
-    world.server.services.streams._producer._breakers._by_key.clear()
+    world.server.services.streams._producer.breakers._by_key.clear()
     world.server.services.streams._producer._budget.__init__()  # type: ignore[misc]
 
 

@@ -113,7 +113,7 @@ async def test_clients_that_leave_leave_no_task_socket_or_stream(
     await until(lambda: simulator.stats()["running"] == 0)
     # Kept-alive connections are reused, so a few may stay; cancelled ones must not.
     assert simulator.stats()["open_connections"] <= connections + 12
-    assert server.services.streams._limits._streams == {}  # type: ignore[attr-defined]
+    assert server.services.admission.running == 0
 
 
 async def test_after_many_cancelled_requests_plain_ones_still_work(server: Running) -> None:

@@ -8,7 +8,11 @@ import pytest
 from support.chat import ask
 from support.server import Running
 from tellstream.core.events import EVENT_TYPES
-from tellstream.server.routes import ROUTES
+from tellstream.server.admin.routes import ADMIN_ROUTES, ENDPOINTS
+from tellstream.server.openapi import openapi_document
+from tellstream.server.openapi_admin import admin_operations
+from tellstream.server.openapi_operations import OPERATIONS
+from tellstream.server.routes import PUBLIC, ROUTES
 
 
 async def document(server: Running) -> dict[str, Any]:
@@ -34,13 +38,49 @@ async def test_every_route_and_alias_is_described(server: Running) -> None:
     for route in ROUTES:
         for path in (route.path, *route.aliases):
             assert route.method.lower() in paths[path]
-    assert len(paths) == sum(1 + len(route.aliases) for route in ROUTES)
+    assert set(paths) == {path for route in ROUTES for path in (route.path, *route.aliases)}
+
+
+def test_every_route_has_a_row_that_says_what_it_takes_and_gives() -> None:
+    """Without one, the document could not be built; administration describes itself."""
+    described = set(OPERATIONS) | set(admin_operations())
+    missing = {(route.method, route.path) for route in ROUTES} - described
+    assert not missing, f"add to OPERATIONS in server/openapi_operations.py: {sorted(missing)}"
+    assert {(route.method, route.path) for route in ADMIN_ROUTES} == set(admin_operations())
+
+
+def test_administration_is_described_from_its_own_table() -> None:
+    loaded = openapi_document(ADMIN_ROUTES, frozenset(), "https://tellstream.example")
+    assert references(loaded) >= {
+        "#/components/schemas/ClientBody",
+        "#/components/schemas/Tenant",
+        "#/components/schemas/AuditEvent",
+    }
+    for endpoint in ENDPOINTS:
+        operation = loaded["paths"][f"/v1/admin{endpoint.path}"][endpoint.method.lower()]
+        assert operation["security"] == [{"oauth": ["admin"]}]
+        assert str(endpoint.status) in operation["responses"]
+        assert ("requestBody" in operation) == (endpoint.body is not None)
+        query = [p["name"] for p in operation["parameters"] if p["in"] == "query"]
+        assert query == list(endpoint.query)
+    for place, _, name in (r[2:].rpartition("/") for r in references(loaded)):
+        assert name in loaded["components"][place.rpartition("/")[2]]
+
+
+async def test_public_routes_need_no_security_and_all_others_name_their_scope(
+    server: Running,
+) -> None:
+    paths = (await document(server))["paths"]
+    for route in ROUTES:
+        security = paths[route.path][route.method.lower()]["security"]
+        assert security == ([] if route.path in PUBLIC else [{"oauth": [route.scope]}])
 
 
 async def test_every_reference_leads_somewhere(server: Running) -> None:
     loaded = await document(server)
     for reference in references(loaded):
-        assert reference.removeprefix("#/components/schemas/") in loaded["components"]["schemas"]
+        place, _, name = reference.removeprefix("#/components/").partition("/")
+        assert name in loaded["components"][place]
 
 
 async def test_every_event_of_a_stream_has_its_schema(server: Running) -> None:

@@ -216,8 +216,13 @@ async def test_the_daily_tokens_are_a_quota(tmp_path: Any, simulator: Any, repla
     from server.conftest import tables  # noqa: PLC0415 - built with other tenants
     from support.server import tellstream  # noqa: PLC0415
 
-    tenants = {"1": {"model": "plain", "limits": {"tokens_per_day": 1}}}
+    tenants = {"1": {"model": "plain", "limits": {"tokens_per_day": 20}}}
     async with tellstream(tmp_path, **tables(simulator, replay, tenants=tenants)) as server:
-        assert (await ask(server, {"prompt": "x"})).status == 200
-        reply = await ask(server, {"prompt": "x"})
+        used = 0
+        while (reply := await ask(server, {"prompt": "x"})).status == 200:
+            usage = reply.transcript.usage
+            assert usage is not None
+            used += usage.prompt_tokens + usage.completion_tokens
+            assert used <= 20 + 6  # one answer may arrive in one read
         assert (reply.status, reply.json["error"]) == (429, "quota_exceeded")
+        assert used >= 20 - 5  # the prompt alone is taken for five

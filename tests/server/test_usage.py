@@ -126,7 +126,7 @@ def test_a_cursor_keeps_the_days_it_was_made_for() -> None:
     """The default range moves at midnight; a report must not change between two pages."""
     text = _encode(parse(b"", TODAY), Position("2026-04-02"))
     later = parse(f"cursor={text}&limit=5".encode(), date(2026, 4, 23))
-    assert later == (date(2026, 3, 24), TODAY, "day", Position("2026-04-02"), 5)
+    assert later == (date(2026, 3, 24), TODAY, "day", Position("2026-04-02"), 5, "")
 
 
 def test_a_cursor_may_come_with_its_own_query() -> None:

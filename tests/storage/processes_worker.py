@@ -1,4 +1,4 @@
-"""A process that uses the ledger of a file; driven by ``test_processes``.
+"""A process that uses the ledger at an address; driven by ``test_processes``.
 
 Says "ready" when the ledger is open, waits for a line, does what it was told, prints what it got.
 """
@@ -10,13 +10,24 @@ import sys
 from pathlib import Path
 
 from support.ledgers import row, settlement
-from tellstream.storage.sqlite import SqliteLedger
+from tellstream.storage.ledger import SqlLedger
 
 
-async def main(path: str, task: str, number: int) -> None:
+def ledger_at(address: str) -> SqlLedger:
+    """A ledger; of what only the other kind needs, nothing is imported."""
+    if address.startswith("sqlite:"):
+        from tellstream.storage.sqlite import SqliteLedger  # noqa: PLC0415
+
+        return SqliteLedger(Path(address.removeprefix("sqlite:")))
+    from tellstream.storage.postgresql import PostgresqlLedger  # noqa: PLC0415
+
+    return PostgresqlLedger(address)
+
+
+async def main(address: str, task: str, number: int) -> None:
     if task == "start":  # the race is about opening the file
         go()
-    ledger = SqliteLedger(Path(path))
+    ledger = ledger_at(address)
     await ledger.start()
     if task == "settle":
         go()

@@ -1,14 +1,15 @@
-"""Several processes on one file: real ones, also killed."""
+"""Several processes on one database: real ones, also killed."""
 
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
 from pathlib import Path
 
-from support.ledgers import NOON, row, settled, settlement, stored
-from tellstream.storage.sqlite import SqliteLedger
+from support.homes import Home, SqliteHome
+from support.ledgers import NOON, row, settled, settlement
+from tellstream.storage import migrate
+from tellstream.storage.ledger import SqlLedger
 
 TESTS = Path(__file__).parents[1]
 WORKER = Path(__file__).with_name("processes_worker.py")
@@ -22,10 +23,10 @@ class Worker:
         self.process = process
 
     @classmethod
-    async def start(cls, path: Path, task: str, number: int = 0) -> "Worker":
+    async def start(cls, home: Home, task: str, number: int = 0) -> "Worker":
         environment = os.environ | {"PYTHONPATH": f"{TESTS.parent / 'src'}:{TESTS}"}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(WORKER), str(path), task, str(number), env=environment,
+            sys.executable, str(WORKER), home.address, task, str(number), env=environment,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         return cls(process)
@@ -41,30 +42,28 @@ class Worker:
         return output.decode()
 
 
-async def together(path: Path, task: str, count: int = 2) -> list[str]:
+async def together(home: Home, task: str, count: int = 2) -> list[str]:
     """Run a task in several processes at once."""
-    workers = [await Worker.start(path, task, number) for number in range(1, count + 1)]
+    workers = [await Worker.start(home, task, number) for number in range(1, count + 1)]
     await asyncio.gather(*(worker.ready() for worker in workers))
     return await asyncio.gather(*(worker.finish() for worker in workers))
 
 
 async def test_processes_that_start_at_once_on_no_file_make_one(path: Path) -> None:
-    await together(path, "start", 4)
-    assert stored(path) == []
-    connection = sqlite3.connect(path)
-    assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()
+    sqlite_home = SqliteHome(path)
+    await together(sqlite_home, "start", 4)
+    assert sqlite_home.stored() == []
+    ask = sqlite_home.ask
+    assert ask("SELECT version_num FROM alembic_version") == [(migrate.NEWEST,)]
+    assert ask("PRAGMA journal_mode") == [("wal",)]
+    assert ask("PRAGMA integrity_check") == [("ok",)]
 
 
-async def test_two_processes_that_settle_the_same_rows_agree(
-    ledger: SqliteLedger, path: Path
-) -> None:
+async def test_two_processes_that_settle_the_same_rows_agree(ledger: SqlLedger, home: Home) -> None:
     await asyncio.gather(*(ledger.open(row(f"str_{n}")) for n in range(200)))
-    told = await together(path, "settle")
+    told = await together(home, "settle")
     assert told[0] == told[1]
-    kept = dict(stored(path, "stream_id, prompt_tokens"))
+    kept = dict(home.stored("stream_id, prompt_tokens"))
     assert told[0].split() == [str(kept[f"str_{n}"]) for n in range(200)]
     assert set(kept.values()) == {1, 2}  # each was first somewhere
     # And a third that comes later is told the same.
@@ -72,16 +71,16 @@ async def test_two_processes_that_settle_the_same_rows_agree(
     assert late.usage.prompt_tokens == kept["str_0"]
 
 
-async def test_two_processes_that_open_rows_lose_none(path: Path) -> None:
-    await together(path, "open")
-    assert stored(path, "count(*), 0") == [(400, 0)]
+async def test_two_processes_that_open_rows_lose_none(home: Home) -> None:
+    await together(home, "open")
+    assert home.stored("count(*), 0") == [(400, 0)]
 
 
 async def test_a_row_whose_process_was_killed_waits_to_be_settled(
-    ledger: SqliteLedger, path: Path
+    ledger: SqlLedger, home: Home
 ) -> None:
     await settled(ledger, "str_done")
-    worker = await Worker.start(path, "die")
+    worker = await Worker.start(home, "die")
     await worker.finish(-signal.SIGKILL)
     waiting = await ledger.unsettled(NOON, 10)
     assert waiting == [row("str_dying")]
@@ -89,13 +88,10 @@ async def test_a_row_whose_process_was_killed_waits_to_be_settled(
     assert await ledger.unsettled(NOON, 10) == []
 
 
-async def test_a_process_waits_for_another_that_writes(ledger: SqliteLedger, path: Path) -> None:
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    opening = asyncio.ensure_future(ledger.open(row()))
-    await asyncio.sleep(0.1)
-    assert not opening.done()
-    other.execute("COMMIT")
-    other.close()
+async def test_a_process_waits_for_another_that_writes(ledger: SqlLedger, home: Home) -> None:
+    with home.blocked():
+        opening = asyncio.ensure_future(ledger.open(row()))
+        await asyncio.sleep(0.1)
+        assert not opening.done()
     await opening
-    assert len(stored(path)) == 1
+    assert len(home.stored()) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.ledgers import NOON, row
+from tellstream.core.prices import Price
 from tellstream.core.usage import FinishReason, Usage
 from tellstream.eventlog.base import StreamKey, Taken
 from tellstream.eventlog.memory import MemoryEventLog
@@ -15,6 +16,7 @@ from tellstream.streams.arrears import MARGIN_SECONDS, Arrears
 from tellstream.streams.record import StreamRecord, StreamState
 
 LONGEST = 600.0
+PRICE = Price.of(1, 2)
 LATE = NOON + LONGEST + MARGIN_SECONDS + 1
 
 
@@ -31,7 +33,7 @@ def record(finished: bool) -> bytes:
         estimated=True,
         attempts=(),
     )
-    return StreamRecord(1, "ann", "web", "small", state, None, 3).encode()
+    return StreamRecord(1, "ann", "web", "small", state, None, 3, PRICE).encode()
 
 
 @pytest.fixture
@@ -63,7 +65,8 @@ async def test_a_row_of_an_ended_stream_gets_what_its_record_says(ledger: Sqlite
     stored = await ledger.settle(
         1, "str_1", Settlement("", "", 0, FinishReason.ERROR, Usage(), True)
     )
-    assert stored == Settlement("xai", "grok", NOON, FinishReason.STOP, Usage(3, 4), True)
+    cost = PRICE.cost(Usage(3, 4))
+    assert stored == Settlement("xai", "grok", NOON, FinishReason.STOP, Usage(3, 4), True, cost)
 
 
 async def test_a_row_whose_log_is_lost_is_settled_with_nothing(ledger: SqliteLedger) -> None:

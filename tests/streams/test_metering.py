@@ -1,49 +1,80 @@
-"""The estimate of what a stream used, for providers that do not say."""
+"""What a stream used: the provider's numbers, completed where they say too little."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from tellstream.core import parts as pt
 from tellstream.core.chat import ChatRequest, Turn
-from tellstream.core.usage import Usage
-from tellstream.streams.metering import estimate
+from tellstream.core.composer import Composer
+from tellstream.core.estimate import estimate
+from tellstream.core.ids import EventIds
+from tellstream.core.unsaid import count
+from tellstream.core.usage import FinishReason, Usage
+from tellstream.streams.metering import TOKENS_PER_MESSAGE, prompt_tokens, used
+
+TEXT = "Hello you, how is the weather today?"
 
 
-@pytest.mark.parametrize(
-    ("characters", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (8, 2), (4000, 1000)]
-)
-def test_four_characters_of_output_are_one_token_rounded_up(characters: int, tokens: int) -> None:
-    assert estimate(ChatRequest("Hi"), characters).completion_tokens == tokens
+def heard(*parts: pt.Part) -> Composer:
+    composer = Composer(EventIds(7), "p", "m")
+    composer.feed(list(parts), 1000.0)
+    return composer
 
 
-@pytest.mark.parametrize(("prompt", "tokens"), [("Hi", 1), ("four", 1), ("fives", 2), ("é" * 8, 2)])
-def test_a_prompt_costs_its_characters_and_the_framing_of_one_message(
-    prompt: str, tokens: int
-) -> None:
-    assert estimate(ChatRequest(prompt), 0) == Usage(tokens + 4, 0)
+# --- the prompt -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prompt", ["Hi", "four", "é" * 8, "你好"])
+def test_a_prompt_costs_its_text_and_the_framing_of_one_message(prompt: str) -> None:
+    assert prompt_tokens(ChatRequest(prompt)) == estimate(prompt) + TOKENS_PER_MESSAGE
 
 
 def test_history_and_instructions_cost_too() -> None:
     chat = ChatRequest("abcd", (Turn("user", "efgh"), Turn("assistant", "ijkl")), system="mnop")
-    assert estimate(chat, 0).prompt_tokens == 4 + 4 * 4
+    assert prompt_tokens(chat) == 4 * (estimate("abcd") + TOKENS_PER_MESSAGE)
 
 
 @pytest.mark.parametrize("system", [None, ""])
 def test_no_instructions_cost_nothing(system: str | None) -> None:
-    assert estimate(ChatRequest("abcd", system=system), 0).prompt_tokens == 5
+    assert prompt_tokens(ChatRequest("Hi", system=system)) == prompt_tokens(ChatRequest("Hi"))
 
 
-def test_what_cannot_be_estimated_stays_unknown() -> None:
-    made = estimate(ChatRequest("Hi"), 5)
-    assert made.cache_read_input_tokens is None
-    assert made.cache_write_input_tokens is None
-    assert made.thought_tokens is None
+# --- the stream -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.text(), st.text(), st.integers(min_value=0, max_value=10**9))
-def test_more_text_never_costs_less(prompt: str, more: str, characters: int) -> None:
-    less = estimate(ChatRequest(prompt), characters)
-    grown = estimate(ChatRequest(prompt + more), characters + len(more))
-    assert grown.prompt_tokens >= less.prompt_tokens
-    assert grown.completion_tokens >= less.completion_tokens
+def test_without_a_word_of_the_provider_everything_is_estimated() -> None:
+    usage, estimated = used(heard(pt.Text(TEXT)), 9)
+    assert (usage, estimated) == (Usage(9, estimate(TEXT)), True)
+    assert usage.cache_read_input_tokens is None
+    assert usage.thought_tokens is None
+
+
+def test_a_prompt_that_no_provider_has_read_costs_nothing() -> None:
+    assert used(heard(), None) == (Usage(), False)
+
+
+def test_what_the_provider_said_of_a_whole_answer_is_final() -> None:
+    composer = heard(pt.Used(Usage(5, 1)), pt.Text(TEXT), pt.Finished(FinishReason.STOP))
+    assert used(composer, 9) == (Usage(5, 1), False)
+
+
+def test_a_count_that_came_before_the_answer_was_cut_is_completed() -> None:
+    composer = heard(pt.Used(Usage(5, 3, 0, 2)), pt.Text(TEXT))
+    assert used(composer, 9) == (Usage(5, 3 + estimate(TEXT), 0, 2), True)
+
+
+def test_a_count_beside_the_last_word_needs_no_estimate() -> None:
+    composer = heard(pt.Text(TEXT), pt.Used(Usage(5, 8)))
+    assert used(composer, 9) == (Usage(5, 8), False)
+    composer.feed([pt.Text("more")], 1001.0)
+    assert used(composer, 9) == (Usage(5, 8 + estimate("more")), True)
+
+
+def test_what_came_after_a_cancel_is_counted_and_said_to_nobody() -> None:
+    composer = heard(pt.Text("a"))
+    count(composer, [pt.Text(TEXT), pt.Thinking("hm"), pt.ToolFragment(0, "t", "n", "{}")])
+    usage, estimated = used(composer, 9)
+    assert estimated
+    assert usage.completion_tokens >= estimate("a" + TEXT + "hm{}")
+    count(composer, [pt.Used(Usage(5, 70)), pt.Finished(FinishReason.STOP)])
+    assert used(composer, 9) == (Usage(5, 70), False)
+    assert composer.feed([], 1001.0) == []

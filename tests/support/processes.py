@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from support.server import toml
-from tellstream.cli.tokens import sign_with
+from tellstream.auth.keys import SigningKeys
+from tellstream.cli.tokens import signed
 from tellstream.config import load_settings
 from tellstream.settings import Settings
 
@@ -29,6 +30,7 @@ class Server:
     def __init__(self, process: asyncio.subprocess.Process, url: str, errors: Path) -> None:
         self.process = process
         self.url = url
+        self.banner = ""
         self._errors = errors
 
     @property
@@ -67,7 +69,8 @@ class Servers:
         return load_settings(self.file, {}, self.folder)
 
     def headers(self, tenant: int = 1, subject: str = "local", scope: str = "chat usage") -> Any:
-        token = sign_with(self.settings, [tenant], scope, subject=subject)
+        keys = SigningKeys.load_or_create(self.settings.data_dir)
+        token = signed(keys, self.settings, [tenant], scope, subject=subject)
         return {"Authorization": f"Bearer {token}", "X-Tenant": str(tenant)}
 
     async def start(self, *arguments: str, port: int = 0) -> Server:
@@ -91,7 +94,8 @@ class Servers:
                 if not line:
                     raise NotStartedError(server.errors)
                 banner += line
-        found = re.search(r"listens on (\S+)", banner.decode())
+        server.banner = banner.decode()
+        found = re.search(r"listens on (\S+)", server.banner)
         assert found
         server.url = found[1]
         return server

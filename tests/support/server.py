@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,10 +10,16 @@ from typing import Any
 
 import uvicorn
 
-from tellstream.cli.tokens import sign_with
+from tellstream.auth.client_store import StoredClients
+from tellstream.auth.clients import OAuthClient, new_client
+from tellstream.auth.keys import SigningKeys
+from tellstream.auth.transactions import run
+from tellstream.cli.tokens import signed
 from tellstream.config import load_settings
-from tellstream.server.app import build, build_offer
+from tellstream.server.app import build, opened_store
 from tellstream.server.application import Application
+from tellstream.server.auth_audit import record
+from tellstream.server.dialects import build_offer
 from tellstream.server.http_protocol import DeadlineProtocol
 from tellstream.server.run import bind
 from tellstream.server.services import Services
@@ -34,7 +41,18 @@ class Running:
         return services
 
     def token(self, *tenants: int, scope: str = "chat", subject: str = "local") -> str:
-        return sign_with(self.settings, list(tenants or (1,)), scope, subject=subject)
+        keys = SigningKeys.load_or_create(self.settings.data_dir)
+        return signed(keys, self.settings, list(tenants or (1,)), scope, subject=subject)
+
+    async def client(self, scope: str, tenants: tuple[int, ...]) -> tuple[OAuthClient, str]:
+        """Register an OAuth client, as an operator does; returns it and its secret."""
+        client, secret = new_client(
+            "app", (), scope.split(), tenants, public=False, now=time.time()
+        )
+        assert secret is not None
+        async with opened_store(self.settings) as store:
+            await run(store, time.time, record, lambda tx: StoredClients(tx).insert(client))
+        return client, secret
 
     def headers(self, tenant: int = 1, **options: Any) -> dict[str, str]:
         token = self.token(tenant, **options)

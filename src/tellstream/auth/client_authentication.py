@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
-from tellstream.auth.clients import ClientRegistry, OAuthClient, secret_matches
+from tellstream.auth.clients import Clients, OAuthClient, secret_matches
 from tellstream.auth.oauth_errors import OAuthError
 
 
@@ -20,7 +20,7 @@ class _Credentials(NamedTuple):
 
 
 def authenticate(
-    headers: Sequence[tuple[bytes, bytes]], form: Mapping[str, str], clients: ClientRegistry
+    headers: Sequence[tuple[bytes, bytes]], form: Mapping[str, str], clients: Clients
 ) -> OAuthClient:
     """Find out which client is asking.
 

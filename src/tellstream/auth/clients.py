@@ -1,35 +1,29 @@
-"""OAuth clients registered on this server, kept in one private file of the data directory.
+"""OAuth clients: what is known of one, how one is made, and how its secret is compared.
 
-Invariant: no secret is stored, only its SHA-256; 256 random bits need no slow hash (rule A8).
-``ClientRegistry`` hides where clients live, so that a relational store can take its place; it
-registers and looks up, and does not speak OAuth.
+Invariant: no secret is stored, only its SHA-256; 256 random bits need no slow hash (rule A8). The
+clients are in the store (``client_store``). ``ClientRegistry`` is the file that earlier versions
+kept them in, from which they are taken over once (``client_import``).
 """
 
-import hashlib
-import re
 import secrets
 from collections.abc import Collection
 from hmac import compare_digest
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Final, Protocol
 
 import msgspec
 
+from tellstream.auth.opaque import digest, new_secret
 from tellstream.auth.private_files import PrivateFileError, locked, read_private, replace_private
+from tellstream.auth.redirects import registrable
 from tellstream.auth.tenants import MAX_TENANT
 from tellstream.core.principals import SCOPES
 
 FILE_NAME: Final = "oauth_clients.json"
 MAX_NAME_CHARS: Final = 100
 MAX_TENANTS: Final = 100  # all of them are in each of its tokens, which have a size limit
-_SECRET_BYTES: Final = 32  # A8: 256 bits
-
-# A2: no fragment, user, wildcard, backslash; a loopback redirect may be plain http (RFC 8252).
-_REDIRECT: Final = re.compile(
-    r"(?:https://[A-Za-z0-9.-]+|http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?"
-    r"/[A-Za-z0-9._~!$&'()+,;=:@%/?-]*"
-)
+MAX_REDIRECT_URIS: Final = 50
+GRANT_TYPES: Final = ("authorization_code", "client_credentials", "refresh_token")
 
 
 class OAuthClient(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +36,9 @@ class OAuthClient(msgspec.Struct, frozen=True, kw_only=True):
         scopes: the most it may ask for.
         tenants: tenants it may act for, as ``sub`` of its own tokens.
         secret_sha256: hex digest of the secret; None for a public client, which has none.
+        grant_types: the grants it may use, of ``GRANT_TYPES``.
+        pkce_required: whether it must prove each code request (A1); always for public clients.
+        created_at: Unix seconds.
     """
 
     client_id: str
@@ -50,6 +47,9 @@ class OAuthClient(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str]
     tenants: frozenset[int]
     secret_sha256: str | None
+    grant_types: frozenset[str] = frozenset(GRANT_TYPES)
+    pkce_required: bool = True
+    created_at: int = 0
 
     @property
     def public(self) -> bool:
@@ -57,19 +57,66 @@ class OAuthClient(msgspec.Struct, frozen=True, kw_only=True):
         return self.secret_sha256 is None
 
 
+class Clients(Protocol):
+    """Where clients are looked up."""
+
+    def get(self, client_id: str) -> OAuthClient | None:
+        """Give the client with this id, if it may be used."""
+        ...
+
+
 class _File(msgspec.Struct):
     clients: list[OAuthClient] = []
 
 
 # What an unknown client's secret is compared with, so that both answers take the same time.
-_DUMMY_SHA256: Final = hashlib.sha256(secrets.token_bytes(_SECRET_BYTES)).hexdigest()
+_DUMMY_SHA256: Final = digest(new_secret())
+
+
+def new_client(
+    name: str,
+    redirect_uris: Collection[str],
+    scopes: Collection[str],
+    tenants: Collection[int],
+    *,
+    public: bool,
+    grant_types: Collection[str] = GRANT_TYPES,
+    pkce_required: bool = True,
+    now: float = 0,
+) -> tuple[OAuthClient, str | None]:
+    """Make a client.
+
+    Returns:
+        The client, and its secret (43 characters), which cannot be had again; None if public.
+
+    Raises:
+        ValueError: a name, address, scope, tenant or grant type that is not acceptable, or a public
+            client that needs no PKCE.
+    """
+    _check(name, redirect_uris, scopes, tenants)
+    if not grant_types or not set(grant_types) <= set(GRANT_TYPES):
+        raise ValueError(f"grant types of a client are some of: {', '.join(GRANT_TYPES)}")
+    if public and not pkce_required:  # A1
+        raise ValueError("a public client must use PKCE: it has nothing else to prove itself with")
+    secret = None if public else new_secret()
+    client = OAuthClient(
+        client_id=secrets.token_hex(16),
+        name=name,
+        redirect_uris=tuple(dict.fromkeys(redirect_uris)),
+        scopes=frozenset(scopes),
+        tenants=frozenset(tenants),
+        secret_sha256=None if secret is None else digest(secret),
+        grant_types=frozenset(grant_types) - ({"client_credentials"} if public else set()),
+        pkce_required=pkce_required,
+        created_at=int(now),
+    )
+    return client, secret
 
 
 def secret_matches(client: OAuthClient | None, secret: str) -> bool:
     """Whether ``secret`` is that of ``client``; False for unknown and public clients (A8)."""
     expected = client.secret_sha256 if client else None
-    offered = hashlib.sha256(secret.encode()).hexdigest()
-    equal = compare_digest(offered, expected or _DUMMY_SHA256)
+    equal = compare_digest(digest(secret), expected or _DUMMY_SHA256)
     return equal and expected is not None
 
 
@@ -101,16 +148,7 @@ class ClientRegistry:
         Raises:
             ValueError: a name, address, scope or tenant that is not acceptable.
         """
-        _check(name, redirect_uris, scopes, tenants)
-        secret = None if public else secrets.token_urlsafe(_SECRET_BYTES)
-        client = OAuthClient(
-            client_id=secrets.token_hex(16),
-            name=name,
-            redirect_uris=tuple(redirect_uris),
-            scopes=frozenset(scopes),
-            tenants=frozenset(tenants),
-            secret_sha256=secret and hashlib.sha256(secret.encode()).hexdigest(),
-        )
+        client, secret = new_client(name, redirect_uris, scopes, tenants, public=public)
         with locked(self._path):
             clients = [*_load(self._path), client]
             replace_private(self._path, msgspec.json.encode(_File(clients), order="deterministic"))
@@ -123,6 +161,17 @@ class ClientRegistry:
     def list(self) -> list[OAuthClient]:
         """Give all clients, oldest first."""
         return list(self._current().values())
+
+    def retire(self) -> None:
+        """Put the file aside once its clients are elsewhere."""
+        with locked(self._path):
+            try:
+                self._path.replace(self._path.with_name(FILE_NAME + ".imported"))
+            except FileNotFoundError:
+                return  # another process was faster
+            except OSError as error:
+                reason = f"{self._path}: cannot be renamed: {error.strerror}"
+                raise PrivateFileError(reason) from error
 
     def _current(self) -> dict[str, OAuthClient]:
         """Give the clients, read again when any process has replaced the file."""
@@ -158,9 +207,10 @@ def _check(
 ) -> None:
     if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable():
         raise ValueError(f"a client name has 1..{MAX_NAME_CHARS} printable characters")
-    for uri in redirect_uris:
-        if not _REDIRECT.fullmatch(uri) or not urlsplit(uri).hostname:
-            raise ValueError("a redirect URI is https, or http on 127.0.0.1 or [::1], with a path")
+    if len(redirect_uris) > MAX_REDIRECT_URIS:
+        raise ValueError(f"a client has at most {MAX_REDIRECT_URIS} redirect URIs")
+    if not all(map(registrable, redirect_uris)):
+        raise ValueError("a redirect URI is https, or http on 127.0.0.1 or [::1], with a path")
     if not scopes or not set(scopes) <= set(SCOPES):
         raise ValueError(f"scopes of a client are some of: {', '.join(SCOPES)}")
     if not 0 < len(tenants) <= MAX_TENANTS or not all(0 < t <= MAX_TENANT for t in tenants):

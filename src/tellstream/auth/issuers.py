@@ -6,11 +6,15 @@ configuration alone: nothing a token names is ever looked up, discovered or fetc
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from joserfc.jwk import Key, RSAKey
 
+from tellstream.core.errors import ServerError
+
 MAX_TOKEN_LIFETIME_SECONDS: Final = 3600
+CLOCK_SKEW_SECONDS: Final = 30  # R10: between an issuer's machine and ours
+MAX_CLOCK_SKEW_SECONDS: Final = 60
 # RFC 8725 and NIST SP 800-131A; the library verifies with shorter ones (R6).
 MIN_RSA_BITS: Final = 2048
 
@@ -34,7 +38,7 @@ ALGORITHMS: Final = {
 
 
 class KeySource(Protocol):
-    """Where an issuer's verification keys come from: our own file, later a fetched JWK Set.
+    """Where an issuer's verification keys come from: our own file, or a fetched JWK Set.
 
     ``keys`` is called for each token that is not cached, with an attacker's ``kid``: it answers
     from memory at once and does nothing with ``kid`` but compare it.
@@ -44,9 +48,37 @@ class KeySource(Protocol):
         """Give the key named ``kid`` (nothing if unknown), or all keys for None.
 
         Raises:
-            ServerError: ``service_unavailable``, while no key set could be had at all.
+            NoKeysError: while no key set could be had at all.
         """
         ...
+
+
+@runtime_checkable
+class RefreshableKeySource(KeySource, Protocol):
+    """A key source that can be asked to look for newer keys."""
+
+    async def refresh(self) -> bool:
+        """Look for newer keys, unless that was done a moment ago.
+
+        Returns:
+            Whether it is worth asking ``keys`` again.
+        """
+        ...
+
+
+class NoKeysError(ServerError):
+    """503 ``service_unavailable``: ``source`` has no keys at all, which is not the token's fault.
+
+    Args:
+        source: the key source that raises it.
+        retry_after: seconds until it may have some.
+    """
+
+    def __init__(self, source: KeySource, retry_after: float) -> None:
+        super().__init__(
+            "service_unavailable", retry_after=retry_after, reason="an issuer's keys are missing"
+        )
+        self.source = source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +95,11 @@ class Issuer:
         strict_type: whether ``typ`` must be ``at+jwt`` (RFC 9068); if not, absent and ``JWT`` pass
             and tokens that look like ID or logout tokens are refused (R8).
         max_lifetime: largest ``exp - iat``, seconds (R10).
+        leeway: how far its clock may be from ours, seconds, at most 60 (R10).
         scope_claim: ``scope`` is a string (RFC 9068), ``scp`` a list of strings (R12).
 
     Raises:
-        ValueError: an algorithm outside the table, or none.
+        ValueError: an algorithm outside the table, or none; a leeway out of bounds.
     """
 
     issuer: str
@@ -77,11 +110,22 @@ class Issuer:
     tenants: frozenset[int] | None = None
     strict_type: bool = True
     max_lifetime: int = MAX_TOKEN_LIFETIME_SECONDS
+    leeway: int = CLOCK_SKEW_SECONDS
     scope_claim: Literal["scope", "scp"] = "scope"
 
     def __post_init__(self) -> None:
         if not self.algorithms or not self.algorithms <= ALGORITHMS.keys():
             raise ValueError(f"algorithms of {self.issuer} must be some of {', '.join(ALGORITHMS)}")
+        if not 0 <= self.leeway <= MAX_CLOCK_SKEW_SECONDS:
+            raise ValueError(f"leeway of {self.issuer} must be 0..{MAX_CLOCK_SKEW_SECONDS} seconds")
+
+    def subject(self, sub: str) -> str:
+        """Name the subject of a token among those of all issuers.
+
+        ``sub`` is unique for one issuer only (RFC 7519 section 4.1.2): two external ones may both
+        have an "alice", and they must not read each other's streams. Our own stay as they are.
+        """
+        return sub if self.tenants is None else f"{self.issuer}#{sub}"
 
 
 def embedded_issuer(identifier: str, key_source: KeySource) -> Issuer:

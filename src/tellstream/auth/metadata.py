@@ -5,14 +5,18 @@ names only what exists: a row here is a promise. Serving and caching are the she
 """
 
 import re
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
 from tellstream.core.principals import SCOPES
 
+AUTHORIZATION_PATH: Final = "/oauth/authorize"
+REVOCATION_PATH: Final = "/oauth/revoke"
 TOKEN_PATH: Final = "/oauth/token"  # noqa: S105 - a path, not a password
 JWKS_PATH: Final = "/oauth/jwks"
+_CLIENT_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
 
 # RFC 8414 section 2: no query, no fragment. User information and anything that would need quoting
 # in a header are left out as well.
@@ -39,26 +43,39 @@ def issuer_identifier(public_url: str) -> str:
     return public_url.rstrip("/")
 
 
-def authorization_server_metadata(public_url: str) -> dict[str, str | list[str]]:
+def authorization_server_metadata(public_url: str) -> dict[str, str | bool | list[str]]:
     """Build the authorization server's document (RFC 8414 section 2)."""
     issuer = issuer_identifier(public_url)
     return {
         "issuer": issuer,
+        "authorization_endpoint": issuer + AUTHORIZATION_PATH,
         "token_endpoint": issuer + TOKEN_PATH,
+        "revocation_endpoint": issuer + REVOCATION_PATH,
         "jwks_uri": issuer + JWKS_PATH,
         "scopes_supported": list(SCOPES),
-        "response_types_supported": [],  # required, and there is no authorization endpoint yet
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": list(_CLIENT_METHODS),
+        "revocation_endpoint_auth_methods_supported": list(_CLIENT_METHODS),
+        "authorization_response_iss_parameter_supported": True,
     }
 
 
-def protected_resource_metadata(public_url: str) -> dict[str, str | list[str]]:
-    """Build the protected resource's document (RFC 9728 section 2)."""
+def protected_resource_metadata(
+    public_url: str, authorization_servers: Sequence[str] | None = None
+) -> dict[str, str | list[str]]:
+    """Build the protected resource's document (RFC 9728 section 2).
+
+    Args:
+        public_url: the configured address.
+        authorization_servers: whose tokens are taken; default: those of the embedded one.
+    """
     issuer = issuer_identifier(public_url)
     return {
         "resource": issuer,
-        "authorization_servers": [issuer],
+        "authorization_servers": list(authorization_servers or [issuer]),
         "scopes_supported": list(SCOPES),
         "bearer_methods_supported": ["header"],
     }

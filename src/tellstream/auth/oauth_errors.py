@@ -1,4 +1,4 @@
-"""Errors of the OAuth endpoints: RFC 6749 section 5.2 and RFC 8707 section 2.
+"""Errors of the OAuth endpoints: RFC 6749 sections 4.1.2.1 and 5.2, RFC 8707 section 2.
 
 They have a body of their own, ``{"error", "error_description"}``, because OAuth clients read that
 one, and are therefore no ``ChatError``. Descriptions are constants, never an echo of the request.
@@ -15,6 +15,9 @@ STATUSES: Final = {
     "unsupported_grant_type": 400,
     "invalid_scope": 400,
     "invalid_target": 400,
+    # These two only ever go to a redirect URI, where there is no status.
+    "access_denied": 400,
+    "unsupported_response_type": 400,
 }
 
 

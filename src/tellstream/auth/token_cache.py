@@ -4,9 +4,9 @@ Keyed by the SHA-256 of the token, so that a memory dump holds no token; bounded
 It remembers what a token says, never that it is still good: expiry is checked by the caller.
 """
 
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from tellstream.core.principals import Principal
+T = TypeVar("T")
 
 # A removed key or a changed issuer row takes effect this late at most.
 MAX_AGE_SECONDS: Final = 30
@@ -14,26 +14,26 @@ MAX_AGE_SECONDS: Final = 30
 MAX_ENTRIES: Final = 4096
 
 
-class TokenCache:
-    """A bounded map from token fingerprints to principals, first in, first out."""
+class TokenCache(Generic[T]):
+    """A bounded map from token fingerprints to what the tokens say, first in, first out."""
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, tuple[float, Principal]] = {}
+        self._entries: dict[bytes, tuple[float, T]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, fingerprint: bytes, now: float) -> Principal | None:
-        """Give the principal put under ``fingerprint`` at most 30 s before ``now``, Unix seconds.
+    def get(self, fingerprint: bytes, now: float) -> T | None:
+        """Give what was put under ``fingerprint`` at most 30 s before ``now``, Unix seconds.
 
         An entry from the future (the clock stepped back) does not count either.
         """
-        verified_at, principal = self._entries.get(fingerprint, (now, None))
-        return principal if 0 <= now - verified_at < MAX_AGE_SECONDS else None
+        verified_at, said = self._entries.get(fingerprint, (now, None))
+        return said if 0 <= now - verified_at < MAX_AGE_SECONDS else None
 
-    def put(self, fingerprint: bytes, principal: Principal, now: float) -> None:
-        """Remember a token verified at ``now``, dropping the oldest entry when full."""
+    def put(self, fingerprint: bytes, said: T, now: float) -> None:
+        """Remember what a token verified at ``now`` says; when full, the oldest entry goes."""
         self._entries.pop(fingerprint, None)  # re-inserted at the end, as the newest
         if len(self._entries) >= MAX_ENTRIES:
             del self._entries[next(iter(self._entries))]
-        self._entries[fingerprint] = (now, principal)
+        self._entries[fingerprint] = (now, said)

@@ -2,16 +2,16 @@
 
 A token is a JWT (RFC 7519) of the access token profile (RFC 9068), read by rules R3..R13, each
 named at its check: gate, issuer, key, signature, then claims. Invariant: whatever the string,
-``verify`` returns a principal or raises ``invalid_token``. It fetches nothing and knows no
-revocation list.
+``verify`` returns a principal or raises ``invalid_token``. It fetches nothing; which tokens are
+revoked it is told by the hook it was given (rule R14).
 """
 
 import hashlib
 import json
 import re
 import secrets
-from collections.abc import Collection, Iterable
-from typing import Final
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, NamedTuple, TypeAlias
 
 from tellstream.auth import claims as claim
 from tellstream.auth import signatures
@@ -23,13 +23,21 @@ from tellstream.auth.token_cache import TokenCache
 from tellstream.core.errors import RequestError
 from tellstream.core.principals import Principal
 
-CLOCK_SKEW_SECONDS: Final = 30  # R10: between an issuer's machine and ours
-
 _ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
 _LOOSE_TYPES: Final = _ACCESS_TOKEN_TYPES | {"jwt"}
 # R8: what only ID tokens, logout tokens and security events carry.
-_OTHER_TOKENS_CLAIMS: Final = frozenset({"nonce", "at_hash", "events"})
+OTHER_TOKENS_CLAIMS: Final = frozenset({"nonce", "at_hash", "events"})
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749 section 3.3
+
+IsRevoked: TypeAlias = Callable[[str, str | None], bool]
+"""Whether a token is revoked, by its ``jti`` and its ``sid``, from memory and at once."""
+
+
+class _Verified(NamedTuple):
+    """What a verified token says."""
+
+    principal: Principal
+    session: str | None
 
 
 class TokenVerifier:
@@ -37,18 +45,20 @@ class TokenVerifier:
 
     Args:
         issuers: the table of trusted issuers.
+        is_revoked: asked for each token, also for one that was verified a moment ago.
 
     Raises:
         ValueError: two rows with one issuer string.
     """
 
-    def __init__(self, issuers: Iterable[Issuer]) -> None:
+    def __init__(self, issuers: Iterable[Issuer], is_revoked: IsRevoked | None = None) -> None:
         self._issuers: dict[str, Issuer] = {}
         for issuer in issuers:
             if issuer.issuer in self._issuers:
                 raise ValueError(f"issuer {issuer.issuer} is configured twice")
             self._issuers[issuer.issuer] = issuer
-        self._verified = TokenCache()
+        self._verified: TokenCache[_Verified] = TokenCache()
+        self._is_revoked = is_revoked
 
     def verify(self, token: str, now: float) -> Principal:
         """Verify an access token.
@@ -62,21 +72,24 @@ class TokenVerifier:
 
         Raises:
             RequestError: 401 ``invalid_token``; ``reason`` is for the log only.
-            ServerError: the issuer's key source has no keys at all.
+            UnknownKeyError: the same, and its issuer may have newer keys.
+            NoKeysError: the issuer's key source has no keys at all.
+            ServerError: it is not known what is revoked.
         """
         try:
             parts = signatures.split(token)
             fingerprint = hashlib.sha256(token.encode("ascii")).digest()
-            principal = self._verified.get(fingerprint, now)
-            if principal is None:
-                principal = self._verify(token, parts, now)
-                self._verified.put(fingerprint, principal, now)
-            _check_not_expired(principal, now)  # R10: also when it was verified before
-            return principal
+            verified = self._verified.get(fingerprint, now)
+            # R10: once it has expired, only its issuer's leeway says how long it still lasts.
+            if verified is None or now >= verified.principal.expires_at:
+                verified = self._verify(token, parts, now)
+                self._verified.put(fingerprint, verified, now)
+            self._check_not_revoked(verified)
+            return verified.principal
         except ValueError as error:
             raise RequestError("invalid_token", reason=str(error)) from error
 
-    def _verify(self, token: str, parts: tuple[str, str, str], now: float) -> Principal:
+    def _verify(self, token: str, parts: tuple[str, str, str], now: float) -> _Verified:
         header = parse_object(signatures.decode(parts[0]))
         claims = parse_object(signatures.decode(parts[1]))  # R11, and still unproven
         issuer = self._issuer(claims)
@@ -84,7 +97,14 @@ class TokenVerifier:
         key = signatures.verification_key(header, issuer, algorithm)
         signatures.check_signature(token, key, algorithm)
         _check_type(header, claims, issuer)
-        return _principal(claims, issuer, now)
+        session = claim.text(claims, "sid") if "sid" in claims else None
+        return _Verified(principal_of(claims, issuer, now), session)
+
+    def _check_not_revoked(self, verified: _Verified) -> None:
+        """R14: by what the token says, never by its text, which has variants."""
+        revoked = self._is_revoked
+        if revoked is not None and revoked(verified.principal.token_id, verified.session):
+            raise ValueError("R14: token is revoked")
 
     def _issuer(self, claims: Claims) -> Issuer:
         name = claims.get("iss")
@@ -104,11 +124,12 @@ def sign_token(
     scopes: Collection[str],
     ttl: int,
     now: float,
+    session: str | None = None,
 ) -> str:
     """Sign an access token of our own (RFC 9068 section 2).
 
     Args:
-        keys: the first key signs.
+        keys: the one whose time it is signs.
         issuer: our own row; gives ``iss``, ``aud`` and the longest lifetime.
         tenants: tenants it may act for.
         subject: ``sub``; the client's id when no user is involved.
@@ -116,6 +137,7 @@ def sign_token(
         scopes: granted scopes.
         ttl: lifetime, seconds, at most ``issuer.max_lifetime``.
         now: Unix seconds.
+        session: ``sid``, the grant it belongs to and is revoked with.
 
     Raises:
         ValueError: the token would live too long or could not be verified.
@@ -136,9 +158,12 @@ def sign_token(
         "scope": " ".join(sorted(scopes)),
         issuer.tenant_claim: sorted(tenants),
     }
-    _principal(claims, issuer, now)  # what we would not accept, we do not sign
-    header = {"alg": ALGORITHM, "typ": "at+jwt", "kid": keys.current_kid}
-    token = signatures.sign(header, json.dumps(claims, separators=(",", ":")), keys.current)
+    if session is not None:
+        claims["sid"] = session
+    principal_of(claims, issuer, now)  # what we would not accept, we do not sign
+    kid, key = keys.signer(now)
+    header = {"alg": ALGORITHM, "typ": "at+jwt", "kid": kid}
+    token = signatures.sign(header, json.dumps(claims, separators=(",", ":")), key)
     signatures.split(token)  # the same for its size
     return token
 
@@ -150,12 +175,16 @@ def _check_type(header: Claims, claims: Claims, issuer: Issuer) -> None:
     kind = header.get("typ", "" if strict else "jwt")
     if not isinstance(kind, str) or kind.lower() not in allowed:
         raise ValueError("R8: typ is not that of an access token")
-    if not strict and claims.keys() & _OTHER_TOKENS_CLAIMS:
+    if not strict and claims.keys() & OTHER_TOKENS_CLAIMS:
         raise ValueError("R8: claims of another kind of token")
 
 
-def _principal(claims: Claims, issuer: Issuer, now: float) -> Principal:
-    """Check every claim of a token and take from it what the server needs."""
+def principal_of(claims: Claims, issuer: Issuer, now: float) -> Principal:
+    """Check every claim of a proven token and take from it what the server needs (R9..R13).
+
+    Raises:
+        ValueError: with the rule that is broken.
+    """
     if issuer.audience not in claim.audience(claims):
         raise ValueError("R9: aud does not name this server")
     expires_at = _lifetime(claims, issuer, now)
@@ -165,7 +194,7 @@ def _principal(claims: Claims, issuer: Issuer, now: float) -> Principal:
     return Principal(
         # An issuer bound to some tenants cannot act for others, whatever it claims.
         tenants=tenants if issuer.tenants is None else tenants & issuer.tenants,
-        subject=claim.text(claims, "sub"),
+        subject=issuer.subject(claim.text(claims, "sub")),
         client=claim.text(claims, "client_id" if "client_id" in claims else "azp"),
         scopes=claim.scopes(claims, issuer.scope_claim),
         expires_at=expires_at,
@@ -174,16 +203,13 @@ def _principal(claims: Claims, issuer: Issuer, now: float) -> Principal:
 
 
 def _lifetime(claims: Claims, issuer: Issuer, now: float) -> int:
-    """R10: check the times except expiry, and give ``exp``."""
+    """R10: check the times, and give ``exp``."""
     issued_at, expires_at = claim.time(claims, "iat"), claim.time(claims, "exp")
     not_before = claim.time(claims, "nbf") if "nbf" in claims else issued_at
-    if max(issued_at, not_before) > now + CLOCK_SKEW_SECONDS:
+    if max(issued_at, not_before) > now + issuer.leeway:
         raise ValueError("R10: token is not valid yet")
     if not 0 < expires_at - issued_at <= issuer.max_lifetime:
         raise ValueError("R10: token lives too long")
-    return int(expires_at)
-
-
-def _check_not_expired(principal: Principal, now: float) -> None:
-    if now >= principal.expires_at + CLOCK_SKEW_SECONDS:
+    if now >= int(expires_at) + issuer.leeway:
         raise ValueError("R10: token has expired")
+    return int(expires_at)

@@ -83,7 +83,7 @@ def _run(question: Question, prompt: str, history: list[dict[str, str]]) -> tupl
 async def _ask(question: Question, prompt: str, history: list[dict[str, str]]) -> tuple[int, str]:
     settings = load_settings(question.config, os.environ, Path.cwd())
     url = question.url or settings.public_url
-    token = question.token or sign_with(settings, [question.tenant], "chat")
+    token = question.token or await sign_with(settings, [question.tenant], "chat")
     fields: dict[str, Any] = {"model": question.model, "history": history or None}
     fields = {name: value for name, value in fields.items() if value is not None}
     policy = ResumePolicy(start=START_SECONDS)

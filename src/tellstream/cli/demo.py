@@ -21,7 +21,7 @@ from tellstream.core import grammar
 from tellstream.core.errors import GrammarError
 from tellstream.core.sse import SseDecoder
 from tellstream.core.transcript import fold
-from tellstream.server.app import build_offer
+from tellstream.server.dialects import build_offer
 
 PROMPT: Final = "What is Tellstream, in one paragraph?"
 START_SECONDS: Final = 30.0
@@ -48,7 +48,7 @@ async def _demo(config: Path | None) -> int:
     )  # fmt: skip
     try:
         url = await _address(server)
-        token = sign_with(settings, [tenant], "chat")
+        token = await sign_with(settings, [tenant], "chat")
         _say(f'\n$ POST {url}/v1/chat/stream   X-Tenant: {tenant}   {{"prompt": "{PROMPT}"}}\n')
         async with AsyncTellstream(url, token, tenant) as client:
             events = await _stream(client)

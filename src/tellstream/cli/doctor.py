@@ -6,10 +6,13 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tellstream.auth.keys import SigningKeys
+from tellstream.catalog import Catalog
 from tellstream.cli.failures import EXIT_FAILURE
 from tellstream.config import load_settings
-from tellstream.server.app import build_offer, check_available, diagnose
+from tellstream.server.app import diagnose, load_keys, opened_store
+from tellstream.server.checks import check_available
+from tellstream.server.dialects import build_offer
+from tellstream.settings import Settings
 from tellstream.streams.probe import Finding
 
 
@@ -19,14 +22,21 @@ def doctor(config: Path | None) -> int:
     Raises:
         ConfigError: the configuration is not valid.
         KeyFileError: the signing keys cannot be used.
+        StoreSetupError: the store cannot be used.
     """
     settings = load_settings(config, os.environ, Path.cwd())
     check_available(settings)
     catalog = build_offer(settings, os.environ)
     _line("ok", "configuration", f"models: {len(catalog.models)}, tenants: {len(catalog.tenants)}")
-    SigningKeys.load_or_create(settings.data_dir)
-    _line("ok", "signing keys", str(settings.data_dir))
-    return asyncio.run(_providers(diagnose(settings, catalog)))
+    return asyncio.run(_check(settings, catalog))
+
+
+async def _check(settings: Settings, catalog: Catalog) -> int:
+    async with opened_store(settings) as store:
+        _line("ok", "store", "its schema is of this version, its secrets can be read")
+        await load_keys(settings, store)
+        _line("ok", "signing keys", str(settings.data_dir))
+    return await _providers(diagnose(settings, catalog))
 
 
 async def _providers(findings: AsyncIterator[Finding]) -> int:

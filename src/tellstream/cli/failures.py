@@ -11,6 +11,8 @@ from tellstream.config import ConfigError
 from tellstream.core.errors import ApiError
 from tellstream.eventlog.base import LogSetupError
 from tellstream.storage.base import StoreSetupError
+from tellstream.telemetry.metrics_listener import MetricsSetupError
+from tellstream.telemetry.traces import TraceSetupError
 
 EXIT_FAILURE: Final = 1
 EXIT_INTERRUPTED: Final = 130
@@ -31,6 +33,8 @@ EXPECTED: Final = (
     PrivateFileError,
     LogSetupError,
     StoreSetupError,
+    MetricsSetupError,
+    TraceSetupError,
     ApiError,
 )
 

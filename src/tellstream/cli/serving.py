@@ -1,5 +1,6 @@
 """``tellstream serve``: check everything, bind, say what is offered, run."""
 
+import asyncio
 import os
 import shlex
 import socket
@@ -7,11 +8,14 @@ import sys
 from pathlib import Path
 
 from tellstream import __version__
+from tellstream.auth.first_start import FirstAdmin
 from tellstream.catalog import SIMULATOR, Catalog
 from tellstream.cli.failures import CliError
 from tellstream.cli.workers import Workers
 from tellstream.config import foreign_variables, load_settings
-from tellstream.server.app import build, build_offer, check_available, notices
+from tellstream.server.app import build, prepare
+from tellstream.server.checks import check_available, notices
+from tellstream.server.dialects import build_offer
 from tellstream.server.run import bind, run
 from tellstream.settings import Settings
 from tellstream.telemetry import configure_logging
@@ -33,9 +37,10 @@ def serve(config: Path | None, host: str, port: int, workers: int) -> None:
         listener = bind(host, port)
     except OSError as error:
         raise CliError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    configure_logging(sys.stderr)
-    application = build(settings, catalog)  # also makes the keys that workers share
-    text = banner(settings, catalog, listener, config, workers)
+    configure_logging(sys.stderr).hide(catalog.secrets)
+    first = asyncio.run(prepare(settings, catalog))
+    application = build(settings, catalog)
+    text = banner(settings, catalog, listener, config, workers, first)
     drain = settings.streams.drain_seconds
     if workers > 1:
         sys.exit(Workers(workers, listener, config, drain).run(lambda: _say(text)))
@@ -52,6 +57,7 @@ def banner(
     listener: socket.socket,
     config: Path | None,
     workers: int,
+    first: FirstAdmin | None,
 ) -> str:
     """Say where the server listens, what it offers, and how to try it."""
     host, port = listener.getsockname()[:2]
@@ -68,7 +74,12 @@ def banner(
         lines.append(
             "No provider key was found in the environment: the built-in simulator answers."
         )
-    lines += notices(settings, workers)
+    lines += notices(settings)
+    if first is not None:
+        lines += [
+            f"First administrator: {first.email}, with the one-time password {first.password}",
+            "  (shown this once; the first login asks for another one)",
+        ]
     ignored = foreign_variables(os.environ)
     if ignored:
         lines.append(f"Ignored, because they are no keys of ours: {', '.join(ignored)}")

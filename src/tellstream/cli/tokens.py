@@ -1,5 +1,6 @@
 """``tellstream token``: sign an access token with the keys of this installation."""
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -24,20 +25,41 @@ def sign(config: Path | None, tenants: list[int], scope: str, subject: str, ttl:
         CliError: an unknown scope.
         ConfigError: the configuration is not valid.
     """
-    return sign_with(
-        load_settings(config, os.environ, Path.cwd()), tenants, scope, subject=subject, ttl=ttl
-    )
+    settings = load_settings(config, os.environ, Path.cwd())
+    return asyncio.run(sign_with(settings, tenants, scope, subject=subject, ttl=ttl))
 
 
-def sign_with(
+async def sign_with(
     settings: Settings, tenants: list[int], scope: str, *, subject: str = "local", ttl: int = 3600
 ) -> str:
-    """Sign a token for the server that has these settings."""
+    """Sign a token for the server that has these settings.
+
+    Raises:
+        CliError: an unknown scope.
+        KeyFileError: the signing keys cannot be used.
+        StoreSetupError: the store they are in cannot be used.
+    """
+    return signed(await _keys(settings), settings, tenants, scope, subject=subject, ttl=ttl)
+
+
+def signed(
+    keys: SigningKeys,
+    settings: Settings,
+    tenants: list[int],
+    scope: str,
+    *,
+    subject: str = "local",
+    ttl: int = 3600,
+) -> str:
+    """Sign a token with these keys.
+
+    Raises:
+        CliError: an unknown scope.
+    """
     scopes = frozenset(scope.split())
     unknown = scopes.difference(SCOPES)
     if unknown or not scopes:
         raise CliError(f"--scope: {' '.join(sorted(unknown)) or 'empty'}; of: {', '.join(SCOPES)}")
-    keys = SigningKeys.load_or_create(settings.data_dir)
     return sign_token(
         keys,
         embedded_issuer(issuer_identifier(settings.public_url), keys),
@@ -48,3 +70,12 @@ def sign_with(
         ttl=ttl,
         now=time.time(),
     )
+
+
+async def _keys(settings: Settings) -> SigningKeys:
+    if settings.store.url == "sqlite":  # in a file: nothing else is needed
+        return SigningKeys.load_or_create(settings.data_dir)
+    from tellstream.server.app import load_keys, opened_store
+
+    async with opened_store(settings) as store:
+        return (await load_keys(settings, store))[0]

@@ -51,7 +51,7 @@ class Workers:
         self._listener = listener
         self._config = config
         self._drain = drain
-        self._slots = [_Slot() for _ in range(count)]
+        self._slots = [_Slot(number) for number in range(count)]
         self._signals = 0
 
     def run(self, started: Callable[[], None]) -> int:
@@ -82,7 +82,7 @@ class Workers:
         """Start a worker and wait until it answers; says whether it does."""
         ready, told = os.pipe()
         fds = [self._listener.fileno(), told, life_end]
-        command = [sys.executable, "-m", "tellstream.cli.worker", *map(str, fds)]
+        command = [sys.executable, "-m", "tellstream.cli.worker", *map(str, (*fds, slot.number))]
         if self._config is not None:
             command.append(str(self._config))
         try:
@@ -133,7 +133,8 @@ class Workers:
 class _Slot:
     """The place of one worker, and of those that replace it."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
         self.start_at = 0.0

@@ -19,7 +19,8 @@ from tellstream.core import parts as pt
 from tellstream.core.errors import ChatError, ProviderError
 from tellstream.core.grammar import Grammar, State
 from tellstream.core.ids import EventIds
-from tellstream.core.pending import PendingTool, TextBlock, parse_arguments
+from tellstream.core.output import OutputCount
+from tellstream.core.pending import PendingTool, TextBlock, citation_parts, parse_arguments
 from tellstream.core.usage import FinishReason, Usage
 
 
@@ -43,18 +44,15 @@ class Composer:
 
     Args:
         ids: source of event and part ids.
-        provider: name of the configured provider about to answer.
-        model: name of the model asked of it.
+        provider: configured name of the one about to answer; model: what is asked of it.
         metadata: echoed in ``stream_start``.
 
     Attributes:
         tool_ids: of the calls that were closed.
         replay: what the provider wants back with the results of these calls.
         usage: the last token counts the provider reported, or None.
-        output_characters: characters of text, thinking and tool arguments so far.
-        started: whether the first event was emitted.
+        output: how much was said so far.
         over: whether the provider's marker or failure was seen.
-        finish_seen: whether a finish reason was seen.
     """
 
     def __init__(
@@ -88,7 +86,7 @@ class Composer:
         self.replay: list[dict[str, Any]] = []
         self._tools: dict[str | int, PendingTool] = {}
         self._tools_seen = False
-        self.output_characters = 0
+        self.output = OutputCount()
         self._failure: ProviderError | None = None
         self.over = False
 
@@ -117,9 +115,11 @@ class Composer:
                 self._reasoning_id = reasoning_id
             case ev.TextDelta(delta=delta):
                 self._blocks[-1].text.append(delta)
-                self.output_characters += len(delta)
+                self.output.say(delta)
             case ev.ThinkingDelta(delta=delta) | ev.ToolCallDelta(delta=delta):
-                self.output_characters += len(delta)
+                self.output.say(delta)
+            case ev.ToolCall():
+                self.output.call()
             case ev.CitationEvent(citation=citation, message_id=message_id):
                 self._follow_message(message_id)
                 self._blocks[-1].citations.append(citation)
@@ -166,12 +166,12 @@ class Composer:
             reason = FinishReason.TOOL_CALLS  # some hosts say stop although calls were sent
         return Ending(reason)
 
-    def close(self, ending: Ending, usage: Usage, now: float) -> list[ev.Event]:
+    def close(self, ending: Ending, usage: Usage | None, now: float) -> list[ev.Event]:
         """Emit what legally ends the stream from wherever it is.
 
         Args:
             ending: from ``ending()``, ``CANCELLED`` or ``Ending.failed``.
-            usage: the settled token counts.
+            usage: the settled token counts; None: not yet, another call says the end.
             now: Unix seconds.
         """
         self._begin(now)
@@ -188,12 +188,9 @@ class Composer:
         self._close_part()
         if self._grammar.state in {State.STEP, State.RESULTS, State.FAILED_STEP}:
             self._emit(ev.StepFinish(*self._stamp()))
-        citations = [
-            ev.CitationPart("".join(block.text), block.citations)
-            for block in self._blocks
-            if block.citations
-        ]
-        self._emit(ev.StreamEnd(*self._stamp(), ending.reason, usage, citations or None))
+        if usage is not None:
+            cited = citation_parts(self._blocks)
+            self._emit(ev.StreamEnd(*self._stamp(), ending.reason, usage, cited))
         return self._take()
 
     # -- what the parts mean ----------------------------------------------------------------------
@@ -202,7 +199,7 @@ class Composer:
         if self._grammar.state is not State.TEXT:
             self._open_text()
         delta = part.delta
-        self.output_characters += len(delta)
+        self.output.say(delta)
         self._blocks[-1].text.append(delta)
         self._emit(ev.TextDelta(self._ids.next(self._now_ms), self._now, delta, self._message_id))
 
@@ -217,7 +214,7 @@ class Composer:
             self._reasoning_id = self._ids.next(self._now_ms)
             self._emit(ev.ThinkingStart(*self._stamp(), self._reasoning_id))
         assert self._reasoning_id is not None
-        self.output_characters += len(part.delta)
+        self.output.say(part.delta)
         self._emit(ev.ThinkingDelta(*self._stamp(), part.delta, self._reasoning_id))
 
     def _break(self, _part: pt.Break) -> None:
@@ -228,13 +225,13 @@ class Composer:
         self.replay.append(part.item)
 
     def _tool_fragment(self, part: pt.ToolFragment) -> None:
-        tool = self._tools.setdefault(part.key, PendingTool())
+        tool = self._tool(part.key)
         self._tools_seen = True
         tool.tool_id = tool.tool_id or part.tool_id
         tool.name = tool.name or part.name
         if part.arguments:
             tool.fragments.append(part.arguments)
-            self.output_characters += len(part.arguments)
+            self.output.say(part.arguments)
         # A fragment cannot be attributed before its call is named.
         if tool.name and len(tool.fragments) > tool.said:
             self._step()
@@ -246,14 +243,20 @@ class Composer:
                 ev.ToolCallDelta(*self._stamp(), tool.tool_id, tool.name, delta, self._message())
             )
 
+    def _tool(self, key: str | int) -> PendingTool:
+        if key not in self._tools:
+            self._tools[key] = PendingTool()
+            self.output.call()
+        return self._tools[key]
+
     def _tool_whole(self, part: pt.ToolWhole) -> None:
         self._step()
         self._tools_seen = True
-        tool = self._tools.setdefault(part.key, PendingTool())
+        tool = self._tool(part.key)
         tool.tool_id = tool.tool_id or part.tool_id  # fragments were told under it
         tool.name = tool.name or part.name
         tool.arguments = part.arguments
-        self.output_characters += len(lenient_json.dumps(part.arguments))
+        self.output.say(lenient_json.dumps(part.arguments))
 
     def _cited(self, part: pt.Cited) -> None:
         self._step()
@@ -291,6 +294,7 @@ class Composer:
 
     def _used(self, part: pt.Used) -> None:
         self.usage = part.usage
+        self.output.report()
 
     def _failed(self, part: pt.Failed) -> None:
         self._failure = part.error

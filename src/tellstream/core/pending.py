@@ -29,6 +29,12 @@ class TextBlock:
         self.citations: list[ev.Citation] = []
 
 
+def citation_parts(blocks: list[TextBlock]) -> list[ev.CitationPart] | None:
+    """Return the cited texts as ``stream_end`` has them; None if nothing was cited."""
+    parts = [ev.CitationPart("".join(b.text), b.citations) for b in blocks if b.citations]
+    return parts or None
+
+
 def parse_arguments(raw: str) -> dict[str, Any] | None:
     """Decode the arguments of a call: nothing means none; None if they are not an object."""
     if not raw.strip():

@@ -4,6 +4,7 @@ What an outage leaves unanswered is asked again for a while.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from time import monotonic
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -54,7 +55,7 @@ class Request(Protocol):
 _Request = TypeVar("_Request", bound=Request)
 
 
-class Rounds(Generic[_Request]):
+class Rounds(ABC, Generic[_Request]):
     """Connections, and those who wait for their turn.
 
     Args:
@@ -73,13 +74,13 @@ class Rounds(Generic[_Request]):
         self._not_before = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
+    @abstractmethod
     def pack(self, requests: list[_Request]) -> tuple[bytes, int]:
         """Return the commands, packed, and how many replies they get."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settle(self, requests: list[_Request], replies: list[Any]) -> str | None:
         """Answer the requests; if Redis refused some of them, return why."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Begin."""

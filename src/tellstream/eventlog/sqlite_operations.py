@@ -7,6 +7,7 @@ on the loop again, after the commit. Nothing in memory changes before ``apply``.
 
 import asyncio
 import sqlite3
+from abc import abstractmethod
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from tellstream.core.errors import ServerError
@@ -54,9 +55,9 @@ class Operation(asyncio.Future[_Result]):
     def write(self, connection: sqlite3.Connection) -> None:
         """Write all but ``row``."""
 
+    @abstractmethod  # for the type checker: a Future takes no other metaclass
     def apply(self) -> None:
         """Note in memory what was committed, and set the outcome."""
-        raise NotImplementedError
 
     def fail(self, error: Exception) -> None:
         """Set the outcome of a transaction that was rolled back."""

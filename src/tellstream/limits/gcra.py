@@ -49,3 +49,11 @@ def take(tat: float | None, now: float, limit: int, window: float) -> Taken:
         return Taken(False, base, limit, 0, base - now, wait)
     remaining = math.floor((window - (following - now) + slack) / emission)
     return Taken(True, following, limit, remaining, following - now, 0.0)
+
+
+def look(tat: float | None, now: float, limit: int, window: float) -> Taken:
+    """Tell the state of a key without taking a request; see ``take``."""
+    emission = window / limit
+    base = now if tat is None else max(tat, now)
+    remaining = max(0, math.floor((window - (base - now) + emission / 4) / emission))
+    return Taken(True, base, limit, remaining, base - now, 0.0)

@@ -1,89 +1,89 @@
-"""Limits of one process: requests per minute, concurrent streams and tokens per day, per tenant.
+"""The counters of one process.
 
 Every check-and-take happens without an await, so it is atomic in one process.
 """
 
-import math
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from tellstream.core.errors import RequestError
-from tellstream.limits import gcra
-from tellstream.limits.base import RateDecision
+from tellstream.limits import rates
+from tellstream.limits.counters import LAPSED_SECONDS, Hold, Lease, Outcome
+from tellstream.limits.rates import Policy
+from tellstream.limits.tally import Tally
 
-WINDOW: Final = 60.0
-"""Seconds; the limit is named requests per minute."""
-SLOT_RETRY: Final = 1.0
-"""Seconds to advise when all streams of a tenant are busy: one may end at any moment."""
-DAY: Final = 86_400
+FORGOTTEN_AT_ONCE: Final = 4
+"""Rate states looked at per request: twice as many as a request can add, so that they stay few."""
 
 
-class MemoryLimits:
-    """The limits of all tenants.
+class MemoryCounters:
+    """The counters of one process; see ``Counters``.
 
     Args:
         clock: Unix seconds.
+        lease: seconds until a lease that is not renewed runs out.
+        lapsed: seconds after that until its reservation is given back.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], lease: float = 10.0, lapsed: float = LAPSED_SECONDS
+    ) -> None:
         self._clock = clock
-        self._tats: dict[int, float] = {}
-        self._streams: dict[int, int] = {}
-        self._tokens: dict[int, tuple[int, int]] = {}  # tenant -> (day, tokens)
+        self._lease = lease
+        self._lapsed = lapsed
+        self._tallies: dict[int, Tally] = {}
+        # By last use; a state that is over says the same as none.
+        self._tats: OrderedDict[tuple[int, str, str], float] = OrderedDict()
 
-    def take_request(self, tenant: int, per_minute: int) -> RateDecision:
-        """Count one request."""
+    async def start(self) -> None:
+        """Get ready."""
+
+    async def close(self) -> None:
+        """Stop."""
+
+    async def take(
+        self, tenant: int, subject: str, rules: Sequence[Policy], *, look: bool = False
+    ) -> tuple[list[float | None], float]:
+        """See ``Counters.take``."""
         now = self._clock()
-        taken = gcra.take(self._tats.get(tenant), now, per_minute, WINDOW)
-        self._tats[tenant] = taken.tat
-        headers = {
-            "X-RateLimit-Limit": str(taken.limit),
-            "X-RateLimit-Remaining": str(taken.remaining),
-            "X-RateLimit-Reset": str(math.ceil(now + taken.reset_after)),
-        }
-        if taken.allowed:
-            return RateDecision(headers)
-        refusal = RequestError("rate_limit_exceeded", retry_after=taken.retry_after)
-        return RateDecision(headers, refusal)
+        self._forget(now)
+        keys = [(tenant, rule.name, subject if rule.name == "subject" else "") for rule in rules]
+        before = [self._tats.get(key) for key in keys]
+        if not look:
+            passed, taken = rates.take_all(rules, before, now)
+            if passed:
+                for key, one in zip(keys, taken, strict=True):
+                    self._tats[key] = one.tat
+                    self._tats.move_to_end(key)
+        return before, now
 
-    def check_tokens(self, tenant: int, per_day: int | None) -> None:
-        """Check that the tenant has tokens left today (UTC).
+    async def reserve(self, hold: Hold) -> Outcome:
+        """See ``Counters.reserve``."""
+        return self.tally(hold.lease.tenant).reserve(hold, self._clock())
 
-        Raises:
-            RequestError: ``quota_exceeded``.
-        """
-        if per_day is None:
-            return
+    async def settle(self, lease: Lease, tokens: int, cost: int, *, used: bool = True) -> None:
+        """See ``Counters.settle``."""
+        self.tally(lease.tenant).settle(lease, tokens, cost, self._clock(), used=used)
+
+    async def renew(self, leases: Sequence[Lease]) -> None:
+        """See ``Counters.renew``."""
         now = self._clock()
-        day, used = self._tokens.get(tenant, (0, 0))
-        if day == int(now) // DAY and used >= per_day:
-            raise RequestError("quota_exceeded", retry_after=DAY - now % DAY)
+        for lease in leases:
+            self.tally(lease.tenant).renew(lease, now)
 
-    def settle_tokens(self, tenant: int, tokens: int) -> None:
-        """Count the tokens of a finished stream."""
-        today = int(self._clock()) // DAY
-        day, used = self._tokens.get(tenant, (today, 0))
-        self._tokens[tenant] = (today, tokens + (used if day == today else 0))
+    def tally(self, tenant: int) -> Tally:
+        """Return the counters of one tenant; there are as many as tenants."""
+        if tenant not in self._tallies:
+            self._tallies[tenant] = Tally(self._lease, self._lapsed)
+        return self._tallies[tenant]
 
-    def take_stream(self, tenant: int, at_most: int | None) -> None:
-        """Take one of the tenant's concurrent streams; give it back with ``release_stream``.
-
-        Raises:
-            RequestError: ``concurrency_limit_exceeded``.
-        """
-        running = self._streams.get(tenant, 0)
-        if at_most is not None and running >= at_most:
-            raise RequestError("concurrency_limit_exceeded", retry_after=SLOT_RETRY)
-        self._streams[tenant] = running + 1
-
-    def release_stream(self, tenant: int) -> None:
-        """Give a stream back."""
-        left = self._streams[tenant] - 1
-        if left:
-            self._streams[tenant] = left
-        else:
-            del self._streams[tenant]
-
-    def running(self, tenant: int) -> int:
-        """How many streams of the tenant run now."""
-        return self._streams.get(tenant, 0)
+    def _forget(self, now: float) -> None:
+        """Forget states that are over, of those that were not used for longest."""
+        for _ in range(FORGOTTEN_AT_ONCE):
+            if not self._tats:
+                return
+            key, tat = next(iter(self._tats.items()))
+            if tat > now:
+                self._tats.move_to_end(key)
+            else:
+                del self._tats[key]

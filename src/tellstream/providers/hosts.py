@@ -85,6 +85,15 @@ class Host:
             *(names for pattern, names in self.drop_parameters if fnmatchcase(model, pattern))
         )
 
+    @property
+    def on_cancel(self) -> Literal["cancel", "drain"]:
+        """What to do with a call whose stream was cancelled.
+
+        ``drain``: the whole answer is charged for anyway, so it is read on for its usage. Where
+        nothing is known the call is cancelled: at worst the estimate is lower than the bill.
+        """
+        return "drain" if self.cancel_stops_billing is False else "cancel"
+
     def encrypts_thinking(self, model: str) -> bool:
         """Tell whether ``model`` hands out its thinking encrypted."""
         return any(fnmatchcase(model, pattern) for pattern in self.encrypted_thinking)

@@ -4,35 +4,65 @@ Read ``build`` from top to bottom to see everything a running server consists of
 """
 
 import asyncio
+import os
+import platform
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from tellstream.auth.clients import ClientRegistry
-from tellstream.auth.issuers import embedded_issuer
+from tellstream import __version__
+from tellstream.administration.acts import Administration
+from tellstream.administration.offer import Offer
+from tellstream.administration.signing_keys import KeyPlace
+from tellstream.auth.authenticator import Authenticator
+from tellstream.auth.authorization_server import AuthorizationServer
+from tellstream.auth.external import ExternalIssuers
+from tellstream.auth.first_start import FirstAdmin, FirstStart
+from tellstream.auth.http_fetch import HttpFetch
+from tellstream.auth.issuers import Issuer, embedded_issuer
 from tellstream.auth.keys import SigningKeys
 from tellstream.auth.metadata import issuer_identifier, protected_resource_metadata_url
-from tellstream.auth.token_endpoint import TokenContext
+from tellstream.auth.passwords import Passwords
+from tellstream.auth.stored_keys import StoredKeys
 from tellstream.auth.tokens import TokenVerifier
-from tellstream.catalog import SIMULATOR, Catalog, ProviderConfig, build_catalog
-from tellstream.config import ConfigError
+from tellstream.catalog import SIMULATOR, Catalog
+from tellstream.core.observer import NullObserver, Observer, Tracer
 from tellstream.eventlog.base import EventLog, LogSetupError
 from tellstream.eventlog.memory import MemoryEventLog
 from tellstream.eventlog.sqlite import SqliteEventLog
-from tellstream.limits.base import Limits
-from tellstream.limits.memory import MemoryLimits
-from tellstream.providers.base import Dialect, Endpoint
+from tellstream.limits.admission import SharedAdmission
+from tellstream.limits.base import Admission
+from tellstream.limits.counters import Counters
+from tellstream.limits.history import LedgerHistory
+from tellstream.limits.memory import MemoryCounters
+from tellstream.limits.places import Places
 from tellstream.providers.http import Timeouts, Upstream
-from tellstream.providers.simulator import ALIASES, Simulator
+from tellstream.providers.simulator import Simulator
 from tellstream.server.application import Application
-from tellstream.server.services import Services, Tenant
+from tellstream.server.auth_audit import record
+from tellstream.server.checks import is_shared
+from tellstream.server.client_address import ClientAddress
+from tellstream.server.dialects import DIALECTS, load_dialect
+from tellstream.server.key_sealing import KeySealing
+from tellstream.server.past_streams import PastStreams
+from tellstream.server.refusals import Refusals
+from tellstream.server.reloading import Reloading
+from tellstream.server.routes import ROUTES
+from tellstream.server.services import Services
+from tellstream.server.tenancy import Tenancy
 from tellstream.settings import Settings
-from tellstream.storage.base import UsageLedger
-from tellstream.storage.sqlite import SqliteLedger
+from tellstream.storage import encrypted
+from tellstream.storage.base import StoreSetupError
+from tellstream.storage.changes import ChangeWatcher
+from tellstream.storage.database import Database
+from tellstream.storage.ledger import SqlLedger
+from tellstream.storage.master_key import MasterKey
+from tellstream.storage.sqlite import SqliteDatabase
+from tellstream.storage.store import Store
 from tellstream.streams.arrears import Arrears
 from tellstream.streams.janitor import Janitor
 from tellstream.streams.meter import Meter
@@ -40,96 +70,112 @@ from tellstream.streams.probe import Finding, probe
 from tellstream.streams.retry import RetryPolicy
 from tellstream.streams.seal import Sealer
 from tellstream.streams.service import StreamPolicy, StreamService
-from tellstream.streams.target import Target
+from tellstream.telemetry.metrics_listener import MetricsListener, metrics_address
+from tellstream.telemetry.traces import open_tracer
+
+if TYPE_CHECKING:
+    from tellstream.telemetry.metrics import PrometheusObserver
 
 log = structlog.get_logger("tellstream.server")
 
-DIALECTS: Final = {
-    "openai-chat": "tellstream.providers.openai_chat:OpenAIChat",
-    "anthropic-messages": "tellstream.providers.anthropic_messages:AnthropicMessages",
-    "gemini": "tellstream.providers.gemini:Gemini",
-    "openai-responses": "tellstream.providers.openai_responses:OpenAIResponses",
-    "ollama": "tellstream.providers.ollama:Ollama",
-}
-"""Where each dialect lives; imported when a provider speaks it."""
+RENEWALS: Final = 3
+"""Of a lease in its length: two may be late before it runs out."""
 
 
-def build_offer(settings: Settings, environ: Mapping[str, str]) -> Catalog:
-    """Compute the models and tenants on offer.
+async def prepare(settings: Settings, catalog: Catalog) -> FirstAdmin | None:
+    """Do once, before any worker starts, what the first start of an installation needs.
+
+    Returns:
+        The first administrator's password, to show once; None if there is a user already.
 
     Raises:
-        ConfigError: nothing can be offered, or something configured cannot.
-    """
-    return build_catalog(settings, environ, dialects=DIALECTS, simulator_models=tuple(ALIASES))
-
-
-def check_available(settings: Settings, workers: int = 1) -> None:
-    """Refuse settings that name what this version does not have, or that contradict each other.
-
-    Raises:
-        ConfigError: naming each key.
-    """
-    problems = []
-    if settings.store.url != "sqlite":
-        problems.append("configuration: store.url: only sqlite is available in this version")
-    if workers > 1 and not is_shared(settings.eventlog.url):
-        problems.append(
-            f"configuration: eventlog.url: {settings.eventlog.url} belongs to one process; "
-            f"--workers {workers} needs an event log that they share, redis://host:port/db"
-        )
-    if problems:
-        raise ConfigError(problems)
-
-
-def is_shared(event_log_url: str) -> bool:
-    """Whether several processes may use an event log at once."""
-    return event_log_url not in {"memory", "sqlite"}
-
-
-def notices(settings: Settings, workers: int = 1) -> list[str]:
-    """Say plainly which settings this version accepts but does not act on."""
-    said = []
-    if settings.eventlog.url == "memory":
-        said.append("Event log: in memory; streams do not survive a restart.")
-    if workers > 1:
-        said.append("Limits count in each worker by itself in this version.")
-    if settings.auth.issuers:
-        said.append("External issuers are not served in this version: their tokens are refused.")
-    if settings.metrics.listen:
-        said.append("There is no metrics listener in this version.")
-    return said
-
-
-def build(settings: Settings, catalog: Catalog) -> Application:
-    """Wire a server; apart from its key file nothing is opened before its lifespan starts.
-
-    Raises:
-        PrivateFileError: the key file cannot be used.
+        KeyFileError: the signing keys cannot be used.
+        StoreSetupError: the store, or the key of its secrets, cannot be used.
         OSError: the data directory cannot be written.
+    """
+    if not settings.auth.embedded:
+        return None
+    passwords = Passwords()
+    try:
+        async with opened_store(settings) as store:
+            await load_keys(settings, store)
+            first_start = FirstStart(store, time.time, record)
+            await first_start.import_clients(settings.data_dir)
+            return await first_start.first_admin(passwords, catalog.tenants)
+    finally:
+        passwords.close()
+
+
+def build(settings: Settings, catalog: Catalog, worker: int = 0) -> Application:
+    """Wire a server; nothing is opened before its lifespan starts.
+
+    Args:
+        settings: what is configured.
+        catalog: what is offered.
+        worker: which of several processes this is, from 0.
     """
     stack = AsyncExitStack()
     public_url = issuer_identifier(settings.public_url)
-    keys = SigningKeys.load_or_create(settings.data_dir)
-    issuer = embedded_issuer(public_url, keys)
-    embedded = TokenContext(issuer, keys, ClientRegistry(settings.data_dir))
 
     async def start() -> Services:
-        limits = MemoryLimits(time.time)
-        ledger = SqliteLedger(settings.data_dir / "tellstream.db")
+        tracer = open_tracer(os.environ, __version__)
+        stack.push_async_callback(tracer.close)
+        metrics = _metrics(catalog) if settings.metrics.listen else None
+        observer = metrics or NullObserver()
+
+        store = await stack.enter_async_context(opened_store(settings))
+        master_key = MasterKey(settings.data_dir)
+        tenancy = Tenancy(await _with_simulator(catalog, stack), load_dialect)
+        watcher = ChangeWatcher(store, Reloading(store, master_key, tenancy))
+        await watcher.look()
+        _background(stack, watcher.run())
+
+        passwords = Passwords()
+        stack.callback(passwords.close)
+        place = await _keys(settings, store, stack) if settings.auth.embedded else None
+        authorization = await _authorization(public_url, store, place, passwords, stack)
+        authenticator = _authenticator(settings, authorization, stack)
+        administration = Administration.over(
+            store,
+            time.time,
+            Offer(catalog.models, catalog.providers, catalog.tenants, catalog.in_file),
+            passwords,
+            master_key,
+            place,
+            *([authorization.revocations.add] if authorization is not None else []),
+        )
+        refusals = Refusals(store, time.time)
+        stack.push_async_callback(refusals.close)
+        refusals.start()
+
+        ledger = SqlLedger(database(settings))
         stack.push_async_callback(ledger.close)
         await ledger.start()
-        streams = await _open_streams(settings, limits, ledger, stack)
-        offer = await _with_simulator(catalog, stack)
+        admission = _admission(settings, ledger)
+        stack.push_async_callback(admission.close)
+        await admission.start()
+        streams = await _streams(settings, store, admission, ledger, observer, tracer, stack)
+
+        if metrics is not None:
+            metrics.watch(streams.readings)
+            listener = MetricsListener(metrics.exposition)
+            stack.push_async_callback(listener.close)
+            await listener.start(*metrics_address(settings.metrics.listen, worker))
         return Services(
             settings=settings,
-            tenants=_tenants(offer),
+            tenancy=tenancy,
             streams=streams,
-            limits=limits,
+            admission=admission,
             ledger=ledger,
-            verifier=TokenVerifier([issuer] if settings.auth.embedded else []),
-            token_context=embedded if settings.auth.embedded else None,
+            authenticator=authenticator,
+            authorization=authorization,
+            administration=administration,
+            refusals=refusals,
+            client_address=ClientAddress(settings.auth.trusted_proxies),
             public_url=public_url,
             resource_metadata_url=protected_resource_metadata_url(public_url),
+            observer=observer,
+            tracer=tracer,
         )
 
     return Application(start, stack.aclose)
@@ -141,20 +187,132 @@ async def diagnose(settings: Settings, catalog: Catalog) -> AsyncIterator[Findin
         upstream = Upstream(Timeouts(**settings.timeouts.model_dump()))
         await upstream.start()
         stack.push_async_callback(upstream.close)
-        offer = await _with_simulator(catalog, stack)
+        offered = Tenancy(await _with_simulator(catalog, stack), load_dialect)
         probed: set[str] = set()
-        for target in (target for targets in _targets(offer).values() for target in targets):
-            if target.endpoint.provider not in probed:
-                probed.add(target.endpoint.provider)
-                yield await probe(upstream, target, settings.timeouts.total)
+        for model in catalog.models:
+            for target in offered.targets(model):
+                if target.endpoint.provider not in probed:
+                    probed.add(target.endpoint.provider)
+                    yield await probe(upstream, target, settings.timeouts.total)
 
 
-async def _open_streams(
-    settings: Settings, limits: Limits, ledger: UsageLedger, stack: AsyncExitStack
+def database(settings: Settings) -> Database:
+    """Name the database of the store and of the usage rows.
+
+    Raises:
+        StoreSetupError: its address cannot be understood, or the extra for it is not installed.
+    """
+    url = settings.store.url
+    if url == "sqlite":
+        return SqliteDatabase(settings.data_dir / "tellstream.db")
+    try:
+        postgresql = import_module("tellstream.storage.postgresql")
+    except ModuleNotFoundError as error:
+        reason = (
+            f'store.url needs the extra "postgres": pip install "tellstream[postgres]" ({error})'
+        )
+        raise StoreSetupError(reason) from error
+    made: Database = postgresql.PostgresqlDatabase(url)
+    return made
+
+
+@asynccontextmanager
+async def opened_store(settings: Settings) -> AsyncIterator[Store]:
+    """Open the store, and see that its secrets can be read.
+
+    Raises:
+        StoreSetupError: that is not possible.
+    """
+    store = Store(database(settings))
+    try:
+        await store.start()
+        keyring = MasterKey(settings.data_dir).keyring()
+        await store.run(None, lambda c: encrypted.check(c, keyring), readonly=True)
+        yield store
+    finally:
+        await store.close()
+
+
+async def load_keys(settings: Settings, store: Store) -> tuple[SigningKeys, StoredKeys | None]:
+    """Load the signing keys: of one machine from its file, of several from their store.
+
+    Returns:
+        The keys, and what keeps them like those of the store, if they are there.
+
+    Raises:
+        KeyFileError: they cannot be used.
+    """
+    if settings.store.url == "sqlite":
+        return SigningKeys.load_or_create(settings.data_dir), None
+    stored = StoredKeys(store, KeySealing(MasterKey(settings.data_dir)), time.time)
+    return await stored.load_or_create(settings.data_dir), stored
+
+
+async def _keys(settings: Settings, store: Store, stack: AsyncExitStack) -> KeyPlace:
+    keys, stored = await load_keys(settings, store)
+    if stored is not None:
+        stack.push_async_callback(stored.close)
+        stored.follow()
+    return KeyPlace(keys, stored, settings.data_dir)
+
+
+async def _authorization(
+    public_url: str,
+    store: Store,
+    place: KeyPlace | None,
+    passwords: Passwords,
+    stack: AsyncExitStack,
+) -> AuthorizationServer | None:
+    if place is None:
+        return None
+    issuer = embedded_issuer(public_url, place.keys)
+    server = AuthorizationServer(store, issuer, place.keys, passwords, time.time, record)
+    stack.push_async_callback(server.close)
+    await server.start()
+    return server
+
+
+def _authenticator(
+    settings: Settings, embedded: AuthorizationServer | None, stack: AsyncExitStack
+) -> Authenticator:
+    issuers: list[Issuer] = []
+    if embedded is not None:
+        issuers.append(embedded.issuer)
+    is_revoked = None if embedded is None else embedded.revocations.is_revoked
+    if not settings.auth.issuers:
+        return Authenticator(TokenVerifier(issuers, is_revoked))
+    fetch = HttpFetch()
+    stack.push_async_callback(fetch.close)
+    external = ExternalIssuers(settings.auth.issuers, fetch, time.monotonic)
+    stack.push_async_callback(external.close)
+    _background(stack, external.run())
+    verifier = TokenVerifier([*issuers, *external.issuers], is_revoked)
+    return Authenticator(verifier, external.introspectors)
+
+
+def _admission(settings: Settings, ledger: SqlLedger) -> Admission:
+    streams = settings.streams
+    lease = streams.lease_seconds
+    counters: Counters = MemoryCounters(time.time, lease)
+    if is_shared(settings.eventlog.url):
+        redis = import_module("tellstream.limits.redis")
+        counters = redis.RedisCounters(settings.eventlog.url, lease)
+    places = Places(streams.max_running, streams.tenant_share)
+    return SharedAdmission(counters, places, lease / RENEWALS, LedgerHistory(ledger))
+
+
+async def _streams(
+    settings: Settings,
+    store: Store,
+    admission: Admission,
+    ledger: SqlLedger,
+    observer: Observer,
+    tracer: Tracer,
+    stack: AsyncExitStack,
 ) -> StreamService:
     event_log = _event_log(settings)
-    meter = Meter(ledger, limits)
-    sealer = Sealer(event_log, meter, time.time)
+    meter = Meter(ledger, admission)
+    sealer = Sealer(event_log, meter, time.time, observer)
     upstream = Upstream(Timeouts(**settings.timeouts.model_dump()))
     policy = StreamPolicy(
         on_disconnect=settings.streams.on_disconnect,
@@ -162,16 +320,43 @@ async def _open_streams(
         total=settings.timeouts.total,
         retry=RetryPolicy(settings.retries.max, settings.timeouts.first_token),
     )
-    streams = StreamService(event_log, upstream, limits, meter, sealer, policy, time.time)
+    streams = StreamService(
+        event_log,
+        upstream,
+        admission,
+        meter,
+        sealer,
+        PastStreams(store),
+        policy,
+        time.time,
+        observer=observer,
+        tracer=tracer,
+    )
     stack.push_async_callback(event_log.close)
     await event_log.start(streams.cancel_here)
     stack.push_async_callback(upstream.close)
     await upstream.start()
     arrears = Arrears(event_log, ledger, settings.timeouts.total, time.time)
     for work in (Janitor(event_log, sealer).run(), arrears.run()):
-        stack.push_async_callback(_stop, asyncio.get_running_loop().create_task(work))
+        _background(stack, work)
     stack.push_async_callback(streams.drain, 0.0)  # whatever the drain before it left over
     return streams
+
+
+def _metrics(catalog: Catalog) -> "PrometheusObserver":
+    """Count for Prometheus; the library is loaded only if somebody listens."""
+    table = import_module("tellstream.telemetry.metrics_table")
+    configured = {
+        "version": [__version__],
+        "python": [platform.python_version()],
+        "route": [route.path for route in ROUTES],
+        "dialect": list(DIALECTS),
+        "provider": list(catalog.providers),
+        "model": list(catalog.models),
+    }
+    module = import_module("tellstream.telemetry.metrics")
+    made: PrometheusObserver = module.PrometheusObserver(table.ClosedSets(configured), __version__)
+    return made
 
 
 def _event_log(settings: Settings) -> EventLog:
@@ -189,6 +374,11 @@ def _event_log(settings: Settings) -> EventLog:
     return made
 
 
+def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Do something for as long as the server runs."""
+    stack.push_async_callback(_stop, asyncio.get_running_loop().create_task(work))
+
+
 async def _stop(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
@@ -199,41 +389,3 @@ async def _with_simulator(catalog: Catalog, stack: AsyncExitStack) -> Catalog:
         return catalog
     simulator = await stack.enter_async_context(Simulator())
     return catalog.with_base_url(SIMULATOR, f"{simulator.url}/v1")
-
-
-def _tenants(catalog: Catalog) -> dict[int, Tenant]:
-    targets = _targets(catalog)
-    tenants = {}
-    for number, settings in catalog.tenants.items():
-        names = (catalog.default_model(number), *catalog.models_for(number))
-        tenants[number] = Tenant(settings, {name: targets[name] for name in names})
-    return tenants
-
-
-def _targets(catalog: Catalog) -> dict[str, tuple[Target, ...]]:
-    spoken = {t.provider.dialect for targets in catalog.models.values() for t in targets}
-    dialects = {name: load_dialect(name) for name in spoken}
-    return {
-        model: tuple(
-            Target(
-                _endpoint(target.provider),
-                dialects[target.provider.dialect],
-                target.provider.dialect,
-                target.model,
-            )
-            for target in targets
-        )
-        for model, targets in catalog.models.items()
-    }
-
-
-def load_dialect(name: str) -> Dialect:
-    """Import and make the dialect called ``name`` (a key of ``DIALECTS``)."""
-    module, _, attribute = DIALECTS[name].partition(":")
-    made: Callable[[], Dialect] = getattr(import_module(module), attribute)
-    return made()
-
-
-def _endpoint(provider: ProviderConfig) -> Endpoint:
-    key = provider.api_key.get_secret_value() if provider.api_key is not None else None
-    return Endpoint(provider.name, provider.base_url, key, provider.host)

@@ -8,17 +8,20 @@ rest is the handler's.
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
+from time import perf_counter
 from typing import Final
 
 import structlog
 
 from tellstream.core.errors import ChatError, RequestError, ServerError
-from tellstream.server.access import authenticate
+from tellstream.server import access
 from tellstream.server.asgi import Receive, Scope, Send
 from tellstream.server.body import ClientGoneError, check_declared_size
 from tellstream.server.call import Call
 from tellstream.server.errors import error_body, error_headers
-from tellstream.server.routes import PUBLIC, ROUTES, Route
+from tellstream.server.refusals import is_noted
+from tellstream.server.route import Route
+from tellstream.server.routes import PUBLIC, ROUTES
 from tellstream.server.services import Services
 
 log = structlog.get_logger("tellstream.http")
@@ -117,16 +120,41 @@ class Application:
         services = self._services
         assert services is not None, "the lifespan protocol has not run"
         call = Call(scope, receive, send, _request_id(scope))
+        started = perf_counter()
+        with services.tracer.request(scope["method"], call.headers) as span:
+            try:
+                await self._answer(services, call)
+            finally:
+                span.answered(call.route, call.status or 0)
+                seconds = perf_counter() - started
+                services.observer.http_answered(
+                    scope["method"], call.route, call.status or 0, seconds, call.sent
+                )
+                if call.head_at is not None and call.route.endswith(("/stream", "/events")):
+                    services.observer.waited("head", call.head_at - started)
+
+    async def _answer(self, services: Services, call: Call) -> None:
+        scope = call.scope
+        route: Route | None = None
         try:
             route, call.path_values = _TABLE.find(scope["method"], scope["path"])
             call.route = route.path
             check_declared_size(call.headers)
             if route.path not in PUBLIC:
-                call.ctx = authenticate(services, call, route.scope or "")
+                await access.admit(services, call, route)
             await route.handler(services, call)
         except ClientGoneError:
             log.info("http.client_gone", request=call.request_id, path=scope["path"])
         except ChatError as error:
+            if route is not None and is_noted(error.status, route.scope):
+                services.refusals.note(
+                    error.code,
+                    route.method,
+                    route.path,
+                    call.known_ctx,
+                    call.request_id,
+                    services.client_address(call),
+                )
             await self._refuse(services, call, error)
         except Exception as error:
             log.exception("http.bug", request=call.request_id, path=scope["path"])

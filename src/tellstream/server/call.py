@@ -1,6 +1,7 @@
 """One HTTP request on its way through the server: what a handler gets."""
 
 from collections.abc import Mapping
+from time import perf_counter
 
 from tellstream.core.principals import Ctx
 from tellstream.server.asgi import NO_STORE, RawHeaders, Receive, Scope, Send, encode, raw_headers
@@ -19,10 +20,13 @@ class Call:
         status: of the response, once its head is out; else None.
         route: the path of the route, the same for all its aliases.
         response_headers: sent with whatever answer is given.
+        sent: bytes of the response's body so far.
+        head_at: when the head went out (``time.perf_counter``), or None.
     """
 
     __slots__ = (
         "_ctx",
+        "head_at",
         "headers",
         "path_values",
         "receive",
@@ -31,6 +35,7 @@ class Call:
         "route",
         "scope",
         "send",
+        "sent",
         "status",
     )
 
@@ -44,6 +49,8 @@ class Call:
         self.path_values: dict[str, str] = {}
         self.route = ""
         self.status: int | None = None
+        self.sent = 0
+        self.head_at: float | None = None
         self._ctx: Ctx | None = None
 
     @property
@@ -56,9 +63,15 @@ class Call:
     def ctx(self, ctx: Ctx) -> None:
         self._ctx = ctx
 
+    @property
+    def known_ctx(self) -> Ctx | None:
+        """The caller, as far as it is known."""
+        return self._ctx
+
     async def head(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the response head."""
         self.status = status
+        self.head_at = perf_counter()
         merged = raw_headers({**self.response_headers, **headers})
         await self.send({"type": "http.response.start", "status": status, "headers": merged})
 
@@ -70,6 +83,7 @@ class Call:
         await self.head(status, {"Content-Type": media_type, "Content-Length": length, **headers})
         if self.scope["method"] == "HEAD":
             body = b""
+        self.sent += len(body)
         await self.send({"type": "http.response.body", "body": body})
 
     async def json(

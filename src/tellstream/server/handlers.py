@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any, Final
 
+from tellstream.auth.authorization_server import AuthorizationServer
 from tellstream.auth.metadata import authorization_server_metadata, protected_resource_metadata
-from tellstream.auth.token_endpoint import MAX_BODY_BYTES, TokenContext, answer_token_request
 from tellstream.core.errors import RequestError, ServerError
 from tellstream.core.frames import decode_frame
+from tellstream.core.private import keep_private
 from tellstream.core.transcript import Transcript, fold
+from tellstream.limits.base import Terms
 from tellstream.protocols import native
+from tellstream.server.access import caller, tenant_of
 from tellstream.server.asgi import NO_STORE
 from tellstream.server.body import check_json, read_body
 from tellstream.server.call import Call
@@ -83,18 +86,9 @@ async def stream_cancel(services: Services, call: Call) -> None:
 
 async def models(services: Services, call: Call) -> None:
     """List the models of the tenant, its default first."""
-    tenant = services.tenants[call.ctx.tenant]
+    tenant = tenant_of(services, call.ctx)
     default = tenant.default_model
     await call.json({"data": [{"id": m, "default": m == default} for m in tenant.models]})
-
-
-async def oauth_token(services: Services, call: Call) -> None:
-    """Answer the token endpoint."""
-    context = _embedded(services)
-    body = await read_body(call.receive, MAX_BODY_BYTES)
-    query: bytes = call.scope["query_string"]
-    answer = answer_token_request(context, call.headers, query, body, services.clock())
-    await call.json(answer.body, answer.headers, answer.status)
 
 
 async def oauth_jwks(services: Services, call: Call) -> None:
@@ -150,12 +144,8 @@ async def docs_style(_services: Services, call: Call) -> None:
 async def _start(services: Services, call: Call) -> Attachment:
     """Admit a chat request and start its stream (the check order of the HTTP surface)."""
     ctx = call.ctx
-    tenant = services.tenants[ctx.tenant]
+    tenant = tenant_of(services, ctx)
     limits = tenant.settings.limits
-    rate = services.limits.take_request(ctx.tenant, limits.requests_per_minute)
-    call.response_headers |= rate.headers
-    if rate.refusal is not None:
-        raise rate.refusal
     check_json(call.headers)
     key = idempotency_key(call.headers)
     body = await read_body(call.receive)
@@ -165,17 +155,18 @@ async def _start(services: Services, call: Call) -> Attachment:
         history_messages=limits.history_messages,
         system=tenant.settings.system,
     )
+    turns = (turn.content for turn in chat_request.history)
+    keep_private((chat_request.prompt, *turns, chat_request.system or ""))
     model = chat_request.model or tenant.default_model
     targets = tenant.models.get(model)
     if targets is None:
         raise RequestError("validation_error", details=(("model", "is not one of your models"),))
-    services.limits.check_tokens(ctx.tenant, limits.tokens_per_day)
     attachment = await services.streams.start(
         ctx,
         model,
         chat_request,
         targets,
-        limits.concurrent_streams,
+        Terms(caller(services, ctx), tenant.prices.get(model)),
         idempotency=None if key is None else idempotency(ctx, call.route, key, body),
         after=0 if key is None else position(call.headers, b""),
     )
@@ -202,10 +193,10 @@ def _answer(stream_id: str, transcript: Transcript) -> Mapping[str, Any]:
     }
 
 
-def _embedded(services: Services) -> TokenContext:
-    if services.token_context is None:
+def _embedded(services: Services) -> AuthorizationServer:
+    if services.authorization is None:
         raise RequestError("not_found")
-    return services.token_context
+    return services.authorization
 
 
 def _web(name: str) -> bytes:

@@ -21,15 +21,13 @@ def position(headers: RawHeaders, query_string: bytes) -> int:
     Raises:
         RequestError: ``invalid_request``, it is not a number, or given twice.
     """
-    given = [value.decode("latin-1") for name, value in headers if name == b"last-event-id"]
-    if not given:
-        query = parse_qs(query_string.decode("latin-1"), keep_blank_values=True)
-        given = query.get("after", [])
-    if not given:
-        return 0
-    if len(given) > 1 or not _NUMBER.fullmatch(given[0]):
-        raise RequestError("invalid_request", "The position is not the id of an event.")
-    return int(given[0])
+    header = [value.decode("latin-1") for name, value in headers if name == b"last-event-id"]
+    fields = parse_qs(query_string.decode("latin-1"), keep_blank_values=True)
+    query = fields.get("after", [])
+    for given in (header, query):  # both, also the one that does not count
+        if len(given) > 1 or not all(map(_NUMBER.fullmatch, given)):
+            raise RequestError("invalid_request", "The position is not the id of an event.")
+    return int((header or query or ["0"])[0])
 
 
 def wants_snapshot(query_string: bytes) -> bool:

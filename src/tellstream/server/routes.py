@@ -4,36 +4,12 @@ Authentication is on for every route that is not in ``PUBLIC``; that is a list o
 no change elsewhere can lose it.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
-from tellstream.server import handlers
-from tellstream.server.call import Call
-from tellstream.server.services import Services
+from tellstream.server import authorize, handlers
+from tellstream.server.admin.routes import ADMIN_ROUTES
+from tellstream.server.route import Route
 from tellstream.server.usage import usage
-
-Handler: TypeAlias = Callable[[Services, Call], Awaitable[None]]
-
-
-class Route(NamedTuple):
-    """One route.
-
-    Attributes:
-        method: the HTTP method; GET also answers HEAD.
-        path: the path shown in the documentation.
-        handler: what answers.
-        summary: one line for the OpenAPI document.
-        scope: the scope that the token needs; None on public routes.
-        aliases: further paths.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    summary: str
-    scope: str | None = None
-    aliases: tuple[str, ...] = ()
-
 
 ROUTES: Final = (
     Route(
@@ -43,8 +19,16 @@ ROUTES: Final = (
         "Start a stream; the answer is server-sent events",
         "chat",
         ("/v1/flexy-chat/stream", "/api/v1/chat/stream", "/api/v1/flexy-chat/stream"),
+        counts=True,
     ),
-    Route("POST", "/v1/chat", handlers.chat, "Ask and wait for the whole answer", "chat"),
+    Route(
+        "POST",
+        "/v1/chat",
+        handlers.chat,
+        "Ask and wait for the whole answer",
+        "chat",
+        counts=True,
+    ),
     Route("GET", "/v1/streams/{id}", handlers.stream_state, "The state of a stream", "chat"),
     Route(
         "GET",
@@ -67,8 +51,13 @@ ROUTES: Final = (
         "Tokens and cost by day, model, client, subject or stream",
         "usage",
     ),
+    *ADMIN_ROUTES,
     Route("GET", "/v1/models", handlers.models, "The models this tenant may use", "chat"),
-    Route("POST", "/oauth/token", handlers.oauth_token, "Get an access token"),
+    Route("GET", "/oauth/authorize", authorize.authorize, "Log in and consent (for browsers)"),
+    Route("POST", "/oauth/authorize", authorize.submit, "The forms of these pages"),
+    Route("GET", "/oauth/style.css", authorize.style, "Their style"),
+    Route("POST", "/oauth/token", authorize.token, "Get an access token"),
+    Route("POST", "/oauth/revoke", authorize.revoke, "Revoke a token (RFC 7009)"),
     Route("GET", "/oauth/jwks", handlers.oauth_jwks, "The keys that sign access tokens"),
     Route(
         "GET",
@@ -92,7 +81,10 @@ ROUTES: Final = (
 
 PUBLIC: Final = frozenset(
     {
+        "/oauth/authorize",
+        "/oauth/style.css",
         "/oauth/token",
+        "/oauth/revoke",
         "/oauth/jwks",
         "/.well-known/oauth-authorization-server",
         "/.well-known/oauth-protected-resource",

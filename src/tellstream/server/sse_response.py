@@ -141,4 +141,5 @@ async def collect(reader: LogReader, call: Call) -> list[bytes]:
 
 
 async def _write(call: Call, data: bytes) -> None:
+    call.sent += len(data)
     await call.send({"type": "http.response.body", "body": data, "more_body": True})

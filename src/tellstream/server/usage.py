@@ -1,4 +1,4 @@
-"""``GET /v1/usage``: what the tenant's streams used, in sums."""
+"""``GET /v1/usage``: what the tenant's streams used, in sums, as JSON or as CSV."""
 
 import base64
 import binascii
@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from tellstream.core.errors import RequestError
+from tellstream.server import usage_csv
+from tellstream.server.asgi import NO_STORE
 from tellstream.server.call import Call
 from tellstream.server.services import Services
 from tellstream.storage.base import COST_UNITS, By, Position, Totals
@@ -26,7 +28,9 @@ MAX_FIELDS: Final = 16
 MAX_CURSOR_CHARS: Final = 2048
 """Of a cursor, which holds at most one name of 255 characters."""
 
-_PARAMETERS: Final = frozenset({"from", "to", "by", "cursor", "limit"})
+_PARAMETERS: Final = frozenset({"from", "to", "by", "cursor", "limit", "format"})
+_FORMATS: Final = frozenset({"json", "csv"})
+_NAMES: Final = "from, to, by, cursor, limit, format"
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,3}")
 
@@ -40,6 +44,7 @@ class UsageQuery(NamedTuple):
         by: what a row stands for.
         cursor: where to continue, or None.
         limit: rows in the answer, at most.
+        format: ``json`` or ``csv``; empty: as the Accept field says.
     """
 
     from_day: date
@@ -47,6 +52,7 @@ class UsageQuery(NamedTuple):
     by: By
     cursor: Position | None
     limit: int
+    format: str = ""
 
 
 class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -70,14 +76,22 @@ async def usage(services: Services, call: Call) -> None:
     """Report the usage of the caller's tenant."""
     today = datetime.fromtimestamp(services.clock(), UTC).date()
     query = parse(call.scope["query_string"], today)
-    rows, following = await services.ledger.totals(call.ctx, *query)
-    cursor = None if following is None else _encode(query, following)
-    await call.json(
-        {
-            "data": [_shown(query.by, row) for row in rows],
-            "meta": {"cursor": cursor, "has_more": cursor is not None},
-        }
+    found, following = await services.ledger.totals(
+        call.ctx, query.from_day, query.to_day, query.by, query.cursor, query.limit
     )
+    cursor = None if following is None else _encode(query, following)
+    rows = [_shown(query.by, row) for row in found]
+    headers = {**NO_STORE, "Vary": "Accept"}
+    if query.format == "csv" or (not query.format and usage_csv.prefers(call.headers)):
+        headers["Content-Disposition"] = 'attachment; filename="usage.csv"'
+        if cursor is not None:
+            # Relative: the path that was asked for, whatever is in front of this server.
+            link = f"?format=csv&limit={query.limit}&cursor={cursor}"
+            headers["Link"] = f'<{link}>; rel="next"'
+        await call.content(usage_csv.table(columns(query.by), rows), usage_csv.MEDIA_TYPE, headers)
+        return
+    meta = {"cursor": cursor, "has_more": cursor is not None}
+    await call.json({"data": rows, "meta": meta}, headers)
 
 
 def parse(query_string: bytes, today: date) -> UsageQuery:
@@ -94,10 +108,13 @@ def parse(query_string: bytes, today: date) -> UsageQuery:
     given = _fields(query_string)
     problems: dict[str, str] = {}
     if given.keys() - _PARAMETERS:
-        problems["query"] = "has a parameter that is not one of from, to, by, cursor, limit"
+        problems["query"] = f"has a parameter that is not one of {_NAMES}"
     by = given.get("by")
     if by is not None and by not in get_args(By):
         problems["by"] = f"must be one of {', '.join(get_args(By))}"
+    form = given.get("format", "")
+    if "format" in given and form not in _FORMATS:
+        problems["format"] = "must be json or csv"
     limit = given.get("limit", str(DEFAULT_LIMIT))
     if not _LIMIT.fullmatch(limit) or int(limit) > MAX_LIMIT:
         problems["limit"] = f"must be a whole number from 1 to {MAX_LIMIT}"
@@ -112,14 +129,14 @@ def parse(query_string: bytes, today: date) -> UsageQuery:
         raise RequestError("validation_error", details=tuple(sorted(problems.items())))
     if cursor is not None:
         position = Position(cursor.key, cursor.finished_at)
-        return UsageQuery(cursor.from_day, cursor.to_day, cursor.by, position, int(limit))
+        return UsageQuery(cursor.from_day, cursor.to_day, cursor.by, position, int(limit), form)
     last = days.get("to") or today
     first = days.get("from") or _days_before(last, DEFAULT_DAYS - 1)
     if not _in_bounds(first, last):
         text = f"must not be after to, nor more than {MAX_DAYS - 1} days before it"
         raise RequestError("validation_error", details=(("from", text),))
     found: By = msgspec.convert(by or "day", By)
-    return UsageQuery(first, last, found, None, int(limit))
+    return UsageQuery(first, last, found, None, int(limit), form)
 
 
 def _fields(query_string: bytes) -> dict[str, str]:
@@ -186,6 +203,11 @@ def _other(cursor: _Cursor, by: str | None, days: dict[str, date | None]) -> boo
         or days.get("from", cursor.from_day) != cursor.from_day
         or days.get("to", cursor.to_day) != cursor.to_day
     )
+
+
+def columns(by: By) -> list[str]:
+    """Name what a row shows, in order."""
+    return [by, *(name for name in Totals.__struct_fields__ if name != "key")]
 
 
 def _shown(by: By, row: Totals) -> dict[str, Any]:

@@ -119,6 +119,13 @@ class LedgerUnavailableError(ServerError):
         super().__init__("service_unavailable", retry_after=1, reason=reason)
 
 
+class StoreUnavailableError(ServerError):
+    """The store cannot be used now; it is not known whether a write happened. Try again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("service_unavailable", retry_after=1, reason=reason)
+
+
 class NotOpenedError(ServerError):
     """A row was to be settled that was never opened, and nothing is known of it."""
 

@@ -14,7 +14,7 @@ from sqlalchemy import exc
 
 from tellstream.core.errors import ServerError
 from tellstream.core.principals import Ctx
-from tellstream.storage import reports, statements
+from tellstream.storage import failures, reports, statements
 from tellstream.storage.base import (
     By,
     LedgerUnavailableError,
@@ -35,8 +35,6 @@ MAX_READS: Final = 64
 """Reports that are worked out or wait; more are refused."""
 READ_SECONDS: Final = 10.0
 """For which a caller waits for a report."""
-_OF_ONE_ROW: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError)
-"""The database refuses something that it was given; its other errors are about itself."""
 
 
 class SqlLedger:
@@ -79,7 +77,7 @@ class SqlLedger:
 
     async def unsettled(self, older_than: int, limit: int) -> list[UsageRow]:
         """Return rows that were opened long ago and not settled, oldest first."""
-        rows = await self._read(statements.unsettled(older_than, limit))
+        rows = await self._read(None, statements.unsettled(older_than, limit))
         return [
             UsageRow(row.stream_id, row.tenant, row.subject, row.client, row.model, row.started_at)
             for row in rows
@@ -96,18 +94,18 @@ class SqlLedger:
     ) -> tuple[list[Totals], Position | None]:
         """Sum up the streams of the caller's tenant that finished in a range of days."""
         selected = reports.statement(ctx.tenant, from_day, to_day, by, cursor)
-        rows = await self._read(selected.limit(limit + 1))
+        rows = await self._read(ctx.tenant, selected.limit(limit + 1))
         return reports.page(by, rows, limit)
 
-    async def _read(self, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
-        """Run a query in a reading thread."""
+    async def _read(self, tenant: int | None, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
+        """Run a query in a reading thread, on the rows of a tenant or of all."""
         if self._engine is None:
             raise LedgerUnavailableError("the ledger is not open")
         if self._reads >= MAX_READS:
             raise LedgerUnavailableError(f"{MAX_READS} reports are being worked out")
         self._reads += 1
         loop = asyncio.get_running_loop()
-        reading = loop.run_in_executor(self._readers, _fetch, self._engine, statement)
+        reading = loop.run_in_executor(self._readers, self._fetch, self._engine, tenant, statement)
         reading.add_done_callback(self._read_done)
         try:
             # Shielded, since the thread cannot be stopped: it counts until it is done.
@@ -125,7 +123,8 @@ class SqlLedger:
     # In threads from here on.
 
     def _open(self) -> None:
-        self._engine = self._database.open()
+        # The thread that writes does so for all tenants, each statement by itself.
+        self._engine = self._database.open(READERS + 1, system=True)
 
     def _close(self) -> None:
         engine, self._engine = self._engine, None  # from here on, reads are refused
@@ -133,7 +132,29 @@ class SqlLedger:
         if engine is not None:
             engine.dispose()
 
+    def _fetch(
+        self, engine: sa.Engine, tenant: int | None, statement: sa.Select[Any]
+    ) -> list[sa.Row[Any]]:
+        with (
+            engine.connect() as connection,
+            self._database.transaction(connection, tenant, readonly=True),
+        ):
+            return list(connection.execute(statement))
+
     def _write(self, entries: list[Entry]) -> list[Settlement | ServerError | None]:
+        """Write a group, again if the connection turns out to be lost since the last one.
+
+        Nothing happens twice: a row that is open or settled stays as it is.
+        """
+        connected = self._connection is not None
+        try:
+            return self._write_once(entries)
+        except exc.DBAPIError as error:
+            if not (connected and failures.is_lost(error)):
+                raise
+        return self._write_once(entries)
+
+    def _write_once(self, entries: list[Entry]) -> list[Settlement | ServerError | None]:
         """Write a group: first all openings in one statement, then all settlements in another."""
         openings = {e.key: e.opened for e in entries if e.opened is not None}
         # Of several settlements of a row the first one counts, so it must be the one that is left.
@@ -184,16 +205,8 @@ class SqlLedger:
             connection.close()
 
 
-def _fetch(engine: sa.Engine, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
-    with engine.connect() as connection:
-        return list(connection.execute(statement))
-
-
 def _translate(error: Exception) -> ServerError:
     """Tell a database that cannot be used now from one that refuses a row, and from a bug."""
-    if isinstance(error, exc.DBAPIError) and not isinstance(error, _OF_ONE_ROW):
-        translated: ServerError = LedgerUnavailableError(str(error.orig))
-    else:
-        translated = ServerError("server_error", reason=f"usage ledger: {error!r}")
-    translated.__cause__ = error
-    return translated
+    if failures.is_deadlock(error):  # which rows that are written one by one cannot have
+        return ServerError("server_error", reason="usage ledger: deadlock")
+    return failures.translated(error, "usage ledger", LedgerUnavailableError)

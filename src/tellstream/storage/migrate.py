@@ -8,12 +8,48 @@ from typing import Final
 import sqlalchemy as sa
 
 from tellstream.storage.base import StoreSetupError
+from tellstream.storage.database import Database
 
-NEWEST: Final = "0001"
-"""The revision that ``tables`` describes: of the newest script."""
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
+NEWEST: Final = max(script.name[:4] for script in _SCRIPTS.glob("versions/[0-9]*_*.py"))
+"""The revision that the tables files describe: of the newest script."""
+_TOO_NEW: Final = "it was made by a newer version of tellstream; run that version"
 _ALEMBIC: Final = threading.Lock()
 """Alembic keeps the migration that runs in a global variable."""
+
+
+def upgrade(database: Database) -> None:
+    """Bring the schema of a database up to date.
+
+    Raises:
+        StoreSetupError: it cannot be used, or a newer version of this program made the schema.
+    """
+    database.upgrade()
+
+
+def check(database: Database) -> None:
+    """See that a server can start on a database; SQLite is brought up to date for that.
+
+    Raises:
+        StoreSetupError: it cannot; for PostgreSQL also since its schema is not up to date.
+    """
+    database.open(1, system=False).dispose()
+
+
+def require_newest(connection: sa.Connection) -> None:
+    """See that the schema is that of this version.
+
+    Raises:
+        StoreSetupError: it is not.
+    """
+    found = _revision(connection)
+    if found is None or found < NEWEST:
+        raise StoreSetupError(
+            f"its schema is {'missing' if found is None else 'out of date'}: "
+            "run tellstream admin migrate"
+        )
+    if found > NEWEST:
+        raise StoreSetupError(_TOO_NEW)
 
 
 def migrate(connection: sa.Connection, exclusive: AbstractContextManager[None]) -> None:
@@ -40,7 +76,7 @@ def migrate(connection: sa.Connection, exclusive: AbstractContextManager[None]) 
     with _ALEMBIC, exclusive:
         found = _revision(connection)  # again: the process that was first may have done it
         if found is not None and found not in known:
-            raise StoreSetupError("it was made by a newer version of tellstream; run that version")
+            raise StoreSetupError(_TOO_NEW)
         if found != NEWEST:
             config.attributes["connection"] = connection
             command.upgrade(config, NEWEST)

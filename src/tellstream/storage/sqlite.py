@@ -1,4 +1,4 @@
-"""The ledger in an SQLite file, which the processes of one machine share.
+"""Ledger and store in an SQLite file, which the processes of one machine share.
 
 Everything that only SQLite understands is here.
 
@@ -12,9 +12,10 @@ would keep those too, for one flush of the disk per group of writes: on a fast v
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +24,8 @@ from sqlalchemy import exc
 from sqlalchemy.dialects import sqlite
 
 from tellstream.storage.base import StoreSetupError
-from tellstream.storage.database import Rows
-from tellstream.storage.ledger import READERS, SqlLedger
+from tellstream.storage.database import Rows, ended
+from tellstream.storage.ledger import SqlLedger
 from tellstream.storage.migrate import migrate
 
 BUSY_SECONDS: Final = 5.0
@@ -33,6 +34,10 @@ RETRY_SECONDS: Final = 0.02
 """Between two tries to switch the journal mode."""
 OLDEST: Final = (3, 33)
 """The first version with UPDATE ... FROM; from 2020."""
+
+
+_MAKING: Final = threading.Lock()
+"""No thread may connect to a file that another one has just made and not closed yet."""
 
 
 class SqliteLedger(SqlLedger):
@@ -60,12 +65,17 @@ class SqliteDatabase:
         self._busy = busy_seconds
         self.dialect: sa.Dialect = sqlite.dialect()
 
-    def open(self) -> sa.Engine:
-        """Open the file, its schema up to date; each statement commits by itself.
+    def open(self, connections: int, *, system: bool) -> sa.Engine:
+        """Open the file, its schema up to date; outside of transactions, statements commit.
+
+        Args:
+            connections: at most.
+            system: without a meaning here: whoever can open the file can read all of it.
 
         Raises:
             StoreSetupError: that is not possible.
         """
+        del system
         if sqlite3.sqlite_version_info < OLDEST:
             raise StoreSetupError(f"SQLite is too old: {sqlite3.sqlite_version}")
         self._make_private()
@@ -73,14 +83,14 @@ class SqliteDatabase:
             sa.URL.create("sqlite", database=str(self._path)),
             isolation_level="AUTOCOMMIT",
             connect_args={"timeout": self._busy},
-            pool_size=READERS + 1,  # and the writer
+            pool_size=connections,
             max_overflow=0,
             hide_parameters=True,  # else an error's text holds other callers' rows
         )
         sa.event.listen(engine, "connect", self._set_up)
         try:
             with engine.connect() as connection:
-                migrate(connection, _exclusive(connection))
+                migrate(connection, self.transaction(connection, None, readonly=False))
         except StoreSetupError as error:
             engine.dispose()
             raise StoreSetupError(f"{self._path}: {error}") from error
@@ -89,6 +99,31 @@ class SqliteDatabase:
             reason = error.orig if isinstance(error, exc.DBAPIError) else error
             raise StoreSetupError(f"{self._path}: cannot be used: {reason}") from error
         return engine
+
+    def upgrade(self) -> None:
+        """Bring the schema up to date, as ``open`` does, too.
+
+        Raises:
+            StoreSetupError: that is not possible.
+        """
+        self.open(1, system=True).dispose()
+
+    @contextmanager
+    def transaction(
+        self, connection: sa.Connection, tenant: int | None, *, readonly: bool
+    ) -> Iterator[None]:
+        """Begin a transaction; one that writes waits for that of another process first."""
+        del tenant  # rows have no guard here: statements name their tenant
+        try:
+            if readonly:
+                connection.exec_driver_sql("PRAGMA query_only = ON")
+            # A transaction that began to read cannot always go on to write: another wrote first.
+            connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+            with ended(connection):
+                yield
+        finally:
+            if readonly:
+                connection.exec_driver_sql("PRAGMA query_only = OFF")
 
     def insert(self, table: sa.Table) -> sqlite.Insert:
         """Begin an INSERT that can say what to do on conflict."""
@@ -104,17 +139,20 @@ class SqliteDatabase:
         return Rows(table, values)
 
     def _make_private(self) -> None:
-        """See that there is a file, and that it is only its owner's."""
+        """See that there is a file, and that it is only its owner's.
+
+        A file that exists is looked at but not opened: closing it would give up the locks of this
+        process's other connections to it (POSIX, fcntl), and another process that then takes itself
+        for the last user would delete the write-ahead log under them.
+        """
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Non-blocking, so that a pipe in the file's place cannot hang the start.
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
+            with _MAKING:
+                if not self._path.exists():
+                    self._make()
+            status = self._path.stat()
         except OSError as error:
             raise StoreSetupError(f"{self._path}: cannot be opened: {error.strerror}") from error
-        try:
-            status = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise StoreSetupError(f"{self._path}: is not a regular file")
         if status.st_mode & 0o077:
@@ -122,6 +160,10 @@ class SqliteDatabase:
             raise StoreSetupError(
                 f"{self._path}: mode {mode:04o} lets other users in; chmod 600 it"
             )
+
+    def _make(self) -> None:
+        with suppress(FileExistsError):  # another process was faster
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _set_up(self, connection: sqlite3.Connection, _record: object) -> None:
         """Prepare a new connection."""
@@ -136,15 +178,3 @@ class SqliteDatabase:
                     raise
                 time.sleep(RETRY_SECONDS)
         connection.execute("PRAGMA synchronous = NORMAL").close()
-
-
-@contextmanager
-def _exclusive(connection: sa.Connection) -> Iterator[None]:
-    """Be the only one to write, for several statements."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.exec_driver_sql("ROLLBACK")
-        raise
-    connection.exec_driver_sql("COMMIT")

@@ -1,7 +1,7 @@
 """Usage rows that were left open: settled late, from what is known of their streams.
 
-It takes a ledger that was away when a stream ended, or a log that was lost with its process. Rows
-of streams that may still run are not touched.
+It takes a process that died while the ledger was away, or a log that was lost with its process.
+Rows of streams that may still run are not touched.
 """
 
 import asyncio
@@ -76,7 +76,8 @@ class Arrears:
         entry = await self._log.find(StreamKey(row.tenant, row.stream_id))
         if entry is None:  # lost with a log in memory: nothing is known, and nothing is invented
             return Settlement("", "", now, FinishReason.ERROR, Usage(), estimated=True)
-        state = StreamRecord.decode(entry.record).state
+        record = StreamRecord.decode(entry.record)
+        state = record.state
         if state.usage is None or state.finish_reason is None:
             return None
         return Settlement(
@@ -86,4 +87,5 @@ class Arrears:
             finish_reason=state.finish_reason,
             usage=state.usage,
             estimated=state.estimated,
+            cost=None if record.price is None else record.price.cost(state.usage),
         )

@@ -6,7 +6,7 @@ empty, 5xx, no first token), so that one tenant's or one model's trouble never s
 limits count for neither. Pure: time is an argument.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Hashable
 from typing import Final
 
@@ -123,6 +123,13 @@ class Breakers:
         """A permitted call ended without saying anything about the provider."""
         self._get(host).abandon()
         self._get(credential).abandon()
+
+    def states(self) -> Counter[tuple[str, str]]:
+        """Count the breakers by kind (``host``, ``credential``) and state."""
+        return Counter(
+            ("host" if isinstance(key, str) else "credential", breaker.state)
+            for key, breaker in self._by_key.items()
+        )
 
     def _get(self, key: Hashable) -> Breaker:
         breaker = self._by_key.pop(key, None) or Breaker()

@@ -1,33 +1,49 @@
-"""What a stream used, when the provider did not say.
-
-The estimate is a calibrated count, not a tokeniser: over the recorded answers of many providers a
-token holds about four characters of text, and a message costs a few tokens of framing.
-"""
+"""What a stream used: what the provider said, completed by an estimate where it said too little."""
 
 import json
 from typing import Final
 
+import msgspec
+
 from tellstream.core.chat import ChatRequest
+from tellstream.core.composer import Composer
+from tellstream.core.estimate import estimate
 from tellstream.core.usage import Usage
 
-CHARACTERS_PER_TOKEN: Final = 4
 TOKENS_PER_MESSAGE: Final = 4
+"""Of framing, about."""
 
 
-def estimate(chat: ChatRequest, output_characters: int) -> Usage:
-    """Estimate the tokens of ``chat`` and of an answer of so many characters."""
+def prompt_tokens(chat: ChatRequest) -> int:
+    """Estimate the tokens of a prompt."""
     texts = [chat.prompt, *(turn.content for turn in chat.history)]
     if chat.system:
         texts.append(chat.system)
     texts += [json.dumps(call.arguments) for turn in chat.history for call in turn.tool_calls]
     texts += [json.dumps(tool.parameters) + (tool.description or "") for tool in chat.tools]
-    characters = sum(map(len, texts))
-    return Usage(
-        prompt_tokens=tokens(characters) + TOKENS_PER_MESSAGE * len(texts),
-        completion_tokens=tokens(output_characters),
-    )
+    return sum(map(estimate, texts)) + TOKENS_PER_MESSAGE * len(texts)
 
 
-def tokens(characters: int) -> int:
-    """Estimate the tokens of text of so many characters."""
-    return -(-characters // CHARACTERS_PER_TOKEN)
+def used(composer: Composer, prompt: int | None) -> tuple[Usage, bool]:
+    """Work out what a stream used.
+
+    Some providers count along, or begin with a count and end with another: what came after the last
+    one of a stream that was cut is added to it.
+
+    Args:
+        composer: of the stream.
+        prompt: its tokens, estimated; None: no provider has read it, so nobody charges for it.
+
+    Returns:
+        The usage, and whether it is an estimate.
+    """
+    reported = composer.usage
+    if reported is None:
+        if prompt is None:
+            return Usage(), False
+        return Usage(prompt, composer.output.tokens), True
+    rest = 0 if composer.finish_seen else composer.output.unreported_tokens
+    if not rest:
+        return reported, False
+    total = reported.completion_tokens + rest
+    return msgspec.structs.replace(reported, completion_tokens=total), True

@@ -8,7 +8,8 @@ composed, encoded and appended as one batch.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from itertools import count
 from typing import Final
@@ -16,18 +17,20 @@ from typing import Final
 import structlog
 
 from tellstream.core import events as ev
-from tellstream.core.composer import Ending
-from tellstream.core.errors import ChatError, ProviderError, ServerError
+from tellstream.core.composer import CANCELLED, Ending
+from tellstream.core.errors import ChatError, ProviderError, RequestError, ServerError
 from tellstream.core.frames import encode_frames
+from tellstream.core.observer import ABANDONED, OK, Observer, Tracer
 from tellstream.eventlog.base import (
     MAX_STREAM_BYTES,
     MAX_STREAM_EVENTS,
     FencedError,
     LogUnavailableError,
 )
-from tellstream.providers.base import Caller
+from tellstream.providers.base import Body, Caller, Decoder, UpstreamRequest
 from tellstream.streams.breaker import Breakers
 from tellstream.streams.meter import Meter
+from tellstream.streams.reading_on import ReadingOn
 from tellstream.streams.record import Attempt
 from tellstream.streams.retry import RetryBudget, RetryPolicy
 from tellstream.streams.stream import Stream
@@ -53,6 +56,8 @@ class Producer:
         total_timeout: seconds that a stream may take.
         retry: when the same target is called again.
         meter: opens the stream's usage row, and settles it before the end is appended.
+        observer: is told what happens.
+        tracer: surrounds streams and calls.
     """
 
     def __init__(
@@ -62,19 +67,32 @@ class Producer:
         total_timeout: float,
         retry: RetryPolicy,
         meter: Meter,
+        observer: Observer,
+        tracer: Tracer,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
         self._total = total_timeout
         self._retry = retry
         self._budget = RetryBudget()
-        self._breakers = Breakers()
+        self.breakers = Breakers()
         self._meter = meter
+        self._reading_on = ReadingOn()
+        self._observer = observer
+        self._tracer = tracer
 
     async def run(self, stream: Stream) -> None:
         """Produce ``stream`` to its end; never raises."""
+        with self._tracer.stream(stream.model) as span:
+            await self._run(stream)
+            if stream.ending is not None:
+                span.ended(stream.summary())
+
+    async def _run(self, stream: Stream) -> None:
         try:
+            started = self._time()
             await self._meter.open(stream)
+            self._observer.waited("ledger_open", self._time() - started)
             ending = await self._generate(stream)
         except FencedError as error:
             self._lost(stream, error)
@@ -101,6 +119,7 @@ class Producer:
             self._budget.call()
             for attempt in count(1):
                 stream.composer.target(target.endpoint.provider, target.model)
+                stream.prompt_read = False
                 stream.dialect = target.dialect_name
                 try:
                     return await self._guarded(stream, target, total_at)
@@ -112,6 +131,7 @@ class Producer:
                 if delay is None:
                     break
                 stream.waited += delay
+                self._observer.waited("retry", delay)
                 await asyncio.sleep(delay)
         assert failure is not None, "a model without targets"
         raise failure
@@ -136,29 +156,35 @@ class Producer:
         def ended(error: ProviderError | None) -> None:
             nonlocal permitted
             if permitted:
-                self._breakers.record(host, credential, self._clock(), error)
+                self.breakers.record(host, credential, self._clock(), error)
                 permitted = False
             self._record(stream, target, started, error)
 
         try:
-            self._breakers.check(host, credential, started)
+            self.breakers.check(host, credential, started)
             permitted = True
-            return await self._attempt(stream, target, total_at, ended)
+            with self._tracer.attempt(target.endpoint.provider, target.model):
+                return await self._attempt(stream, target, total_at, ended)
         except ProviderError as error:
             ended(error)
             raise
         finally:
             if permitted:  # cancelled, or our own fault: nothing is known of the provider
-                self._breakers.abandon(host, credential)
+                self.breakers.abandon(host, credential)
+                seconds = self._clock() - started
+                name = target.endpoint.provider
+                self._observer.attempt_ended(name, target.dialect_name, ABANDONED, seconds)
 
     def _record(
         self, stream: Stream, target: Target, started: float, error: ProviderError | None
     ) -> None:
         """Note how a call went, in the stream's state and, if it failed, in the log."""
         name, model = target.endpoint.provider, target.model
-        milliseconds = round((self._clock() - started) * 1000)
+        seconds = self._clock() - started
+        milliseconds = round(seconds * 1000)
         code = None if error is None else error.code
         stream.attempts.append(Attempt(name, model, code, milliseconds))
+        self._observer.attempt_ended(name, target.dialect_name, code or OK, seconds)
         if error is not None:
             log.warning(
                 "stream.attempt_failed",
@@ -178,26 +204,18 @@ class Producer:
         succeeded: Callable[[None], None],
     ) -> Ending:
         """Stream one target's answer into the log, to its end if it ends well."""
+        if not target.usable:
+            raise ProviderError("provider_auth", reason="the tenant's key cannot be decrypted")
         composer = stream.composer
         decoder = target.dialect.decoder(target.endpoint)
         request = target.dialect.request(target.endpoint, target.model, stream.chat)
-        async with self._upstream.call(target.dialect, request, total_at) as body:
-            while not composer.over:
-                try:
-                    chunk = await body.read()
-                except ProviderError:
-                    if not composer.finish_seen:
-                        raise
-                    chunk = b""  # the end was proven; only the connection's end is missing
-                parts = decoder.feed(chunk) if chunk else decoder.eof()
-                events = composer.feed(parts, self._clock())
-                if events:
-                    await self._append(stream, events)
-                    body.content_seen()
-                if not chunk:
-                    break
-                if composer.finish_seen:
-                    body.finish_seen()
+        async with self._called(stream, target, request, total_at) as body:
+            try:
+                await self._read(stream, body, decoder)
+            except asyncio.CancelledError:
+                if stream.stop is CANCELLED and target.endpoint.host.on_cancel == "drain":
+                    await self._reading_on.read(stream, body, decoder, lambda: self._hush(stream))
+                raise
             ending = composer.ending()
             if decoder.malformed:
                 log.warning("stream.malformed_lines", stream=stream.id, lines=decoder.malformed)
@@ -210,18 +228,75 @@ class Producer:
             await body.linger()
         return ending
 
-    async def _append(self, stream: Stream, events: list[ev.Event], *, end: bool = False) -> None:
+    @asynccontextmanager
+    async def _called(
+        self, stream: Stream, target: Target, request: UpstreamRequest, total_at: float
+    ) -> AsyncIterator[Body]:
+        """Call a target, and note whether it has read the prompt."""
+        stream.prompt_read = True  # unless it says that it did not
+        answered = False
+        try:
+            async with self._upstream.call(target.dialect, request, total_at) as body:
+                answered = True
+                yield body
+        except ProviderError as error:
+            if not answered:  # refused, or never reached; one that is silent may have read it
+                stream.prompt_read = error.code == "provider_timeout"
+            raise
+
+    async def _read(self, stream: Stream, body: Body, decoder: Decoder) -> None:
+        """Bring what arrives into the log, until the provider says nothing more."""
+        composer = stream.composer
+        while not composer.over:
+            try:
+                chunk = await body.read()
+            except ProviderError:
+                if not composer.finish_seen:
+                    raise
+                chunk = b""  # the end was proven; only the connection's end is missing
+            parts = decoder.feed(chunk) if chunk else decoder.eof()
+            events = composer.feed(parts, self._clock())
+            if events:
+                await self._append(stream, events)
+                body.content_seen()
+            if not chunk:
+                break
+            if composer.finish_seen:
+                body.finish_seen()
+
+    async def _hush(self, stream: Stream) -> None:
+        """Close what is open of a cancelled stream, and note that its answer is read on."""
+        events = stream.composer.close(CANCELLED, None, self._clock())
+        await self._append(stream, events, closing=True)
+
+    async def _append(
+        self,
+        stream: Stream,
+        events: list[ev.Event],
+        *,
+        end: bool = False,
+        closing: bool = False,
+    ) -> None:
         """Encode and append events; durable when this returns.
 
         What could not be appended is kept, and goes before the events of the next call.
+
+        Args:
+            stream: whose they are.
+            events: to append.
+            end: the last of them is the stream's end.
+            closing: they say nothing, and close what is open.
         """
+        closing = closing or end
         writer = stream.writer
         first = writer.head + 1
         frames = encode_frames(first + len(stream.unconfirmed), events)
         stream.log_bytes += sum(map(len, frames))
         stream.unconfirmed += frames
-        record = stream.record(end=end) if end or not stream.content else None
-        stream.content = stream.content or not end  # nothing is composed before the first content
+        first_content = not stream.content and not closing
+        record = stream.record(end=end) if closing or not stream.content else None
+        started = self._time() if first_content or end else 0.0
+        stream.content = stream.content or not closing  # else nothing is composed before content
         try:
             await writer.append(
                 first,
@@ -230,9 +305,23 @@ class Producer:
                 end=end,
                 release=end and _retryable(stream),
             )
+        except LogUnavailableError:
+            self._observer.log_unavailable()
+            raise
         finally:
             stream.unconfirmed = stream.unconfirmed[writer.head + 1 - first :]
-        if not end and (stream.log_bytes > MAX_STREAM_BYTES or writer.head > MAX_STREAM_EVENTS):
+        if first_content or end:
+            self._observer.log_appended(self._time() - started)
+        if first_content:
+            seconds = self._clock() - stream.created_at
+            self._observer.first_token(stream.composer.provider, stream.model, seconds)
+        if closing:
+            return
+        if stream.grant.limited:
+            said = stream.composer.output.tokens
+            if stream.grant.spent(said) and not await stream.grant.extend(said):
+                raise RequestError("quota_exceeded", reason="a cap was reached")
+        if stream.log_bytes > MAX_STREAM_BYTES or writer.head > MAX_STREAM_EVENTS:
             raise ServerError("stream_too_large")
 
     async def _end(self, stream: Stream, ending: Ending) -> None:
@@ -242,11 +331,14 @@ class Producer:
         stream.stop = stream.stop or ending  # from here on a cancel changes nothing
         try:
             stream.finished_at = self._clock()
+            started = self._time()
             await self._meter.settle(stream, ending)
+            self._observer.waited("settle", self._time() - started)
             assert stream.usage is not None
             events = stream.composer.close(ending, stream.usage, stream.finished_at)
             stream.ending = ending
             await self._append_end(stream, events)
+            self._meter.ended(stream.debt)
         finally:
             stream.ending = ending
             stream.on_finish(stream)
@@ -268,6 +360,10 @@ class Producer:
                 stream.finished = True
                 return
 
+    @staticmethod
+    def _time() -> float:
+        return asyncio.get_running_loop().time()
+
     def _lost(self, stream: Stream, error: FencedError) -> None:
         """Let go of a stream that another worker has taken over: it ends it, and settles it."""
         log.warning("stream.fenced", stream=stream.id, reason=error.reason)
@@ -275,6 +371,7 @@ class Producer:
             stream.finished_at = self._clock()
             stream.usage = stream.composer.usage
             stream.ending = Ending.failed(error)
+            stream.lost = True
             stream.on_finish(stream)
 
 

@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from tellstream.core.prices import Price
 from tellstream.core.principals import Ctx
 from tellstream.core.usage import FinishReason, Usage
 
@@ -52,6 +53,8 @@ class StreamRecord(msgspec.Struct, frozen=True):
         state: what the API tells.
         metadata: echoed in ``stream_start``, which may have to be written by another worker.
         prompt_tokens: estimate, in case the provider's count is lost with the worker.
+        price: of the model when it started, or None.
+        reading_on: it was cancelled, and its producer reads the answer on for its usage.
     """
 
     tenant: int
@@ -61,6 +64,8 @@ class StreamRecord(msgspec.Struct, frozen=True):
     state: StreamState
     metadata: dict[str, str] | None
     prompt_tokens: int
+    price: Price | None = None
+    reading_on: bool = False
 
     def may(self, ctx: Ctx) -> bool:
         """Whether the caller may know of the stream."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from tellstream.core.composer import Ending
+from tellstream.core.composer import CANCELLED, Ending
 from tellstream.core.frames import decode_frame, encode_frames
 from tellstream.core.ids import EventIds
+from tellstream.core.observer import Observer, StreamEnded
 from tellstream.core.sealing import recovered
 from tellstream.eventlog.base import EventLog, LogWriter
 from tellstream.streams.meter import Meter
@@ -24,9 +25,13 @@ class Sealer:
         event_log: where the streams are.
         meter: settles their usage before the end is appended.
         clock: Unix seconds.
+        observer: is told of each stream that ended here.
     """
 
-    def __init__(self, event_log: EventLog, meter: Meter, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, event_log: EventLog, meter: Meter, clock: Callable[[], float], observer: Observer
+    ) -> None:
+        self._observer = observer
         self._log = event_log
         self._meter = meter
         self._clock = clock
@@ -54,13 +59,27 @@ class Sealer:
             events, EventIds(secrets.randbits(80)), state.provider, state.model, record.metadata
         )
         now = self._clock()
-        state = await self._meter.settle_lost(record, composer, ending, now)
+        if record.reading_on:  # only its usage was waited for
+            ending = CANCELLED
+        state, debt = await self._meter.settle_lost(record, composer, ending, now)
         assert state.usage is not None
         closing = encode_frames(writer.head + 1, composer.close(ending, state.usage, now))
-        sealed = msgspec.structs.replace(record, state=state)
+        sealed = msgspec.structs.replace(record, state=state, reading_on=False)
         await writer.append(
             writer.head + 1, closing, record=sealed.encode(), end=True, release=not events
         )
+        self._meter.ended(debt)
+        end = StreamEnded(
+            model=record.model,
+            provider=composer.provider,
+            response_model=composer.model,
+            finish_reason=ending.reason,
+            error=ending.error.code if ending.error else None,
+            seconds=max(0.0, now - state.created_at),
+            usage=state.usage,
+            estimated=state.estimated,
+        )
+        self._observer.stream_ended(end)
         log.warning(
             "stream.sealed",
             stream=writer.key.stream_id,

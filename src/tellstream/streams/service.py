@@ -6,8 +6,8 @@ stream goes on or is cancelled, as configured. What is produced elsewhere is kno
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
-from typing import Final, Literal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -16,6 +16,7 @@ from tellstream.core.chat import ChatRequest, Replay
 from tellstream.core.composer import CANCELLED, Composer, Ending
 from tellstream.core.errors import ChatError, RequestError, ServerError
 from tellstream.core.ids import EventIds, stream_id
+from tellstream.core.observer import Observer, Readings, Tracer
 from tellstream.core.principals import Ctx
 from tellstream.eventlog.base import (
     EventLog,
@@ -25,7 +26,7 @@ from tellstream.eventlog.base import (
     StreamKey,
     Taken,
 )
-from tellstream.limits.base import Limits
+from tellstream.limits.base import Admission, Need, Terms
 from tellstream.providers.base import Caller
 from tellstream.streams.attachment import Attachment
 from tellstream.streams.continuations import Continuations
@@ -51,6 +52,10 @@ SEAL_SECONDS: Final = 5.0
 """What ending the remaining streams may take: appending a few events each."""
 
 
+Past: TypeAlias = Callable[[Ctx, str], Awaitable[StreamState | None]]
+"""Tells the state of a stream whose log is gone, if there was one that the caller may know of."""
+
+
 class StreamPolicy(msgspec.Struct, frozen=True):
     """How streams behave; times in seconds."""
 
@@ -66,11 +71,14 @@ class StreamService:
     Args:
         event_log: where events go.
         upstream: the shared HTTP client.
-        limits: concurrent streams are counted here.
+        admission: says who may start a stream.
         meter: usage is accounted here.
         sealer: ends streams of other processes.
+        past: knows streams whose log is gone.
         policy: how streams behave.
         clock: Unix seconds.
+        observer: is told what happens.
+        tracer: surrounds the production of each stream.
 
     Attributes:
         drain_notice: given when this process is about to stop.
@@ -80,18 +88,26 @@ class StreamService:
         self,
         event_log: EventLog,
         upstream: Caller,
-        limits: Limits,
+        admission: Admission,
         meter: Meter,
         sealer: Sealer,
+        past: Past,
         policy: StreamPolicy,
         clock: Callable[[], float],
+        *,
+        observer: Observer,
+        tracer: Tracer,
     ) -> None:
+        self._observer = observer
         self._log = event_log
-        self._limits = limits
+        self._admission = admission
         self._sealer = sealer
+        self._past = past
         self._policy = policy
         self._clock = clock
-        self._producer = Producer(upstream, clock, policy.total, policy.retry, meter)
+        self._producer = Producer(
+            upstream, clock, policy.total, policy.retry, meter, observer, tracer
+        )
         self._continuations = Continuations(clock)
         self._running: dict[StreamKey, Stream] = {}
         self._turnstile = Turnstile()
@@ -102,6 +118,11 @@ class StreamService:
     def running(self) -> int:
         """How many streams run in this process."""
         return len(self._running)
+
+    def readings(self) -> Readings:
+        """Tell what is true now."""
+        attached = sum(stream.attached for stream in self._running.values())
+        return Readings(self.running, attached, self.draining, self._producer.breakers.states())
 
     @property
     def draining(self) -> bool:
@@ -114,7 +135,7 @@ class StreamService:
         model: str,
         chat: ChatRequest,
         targets: tuple[Target, ...],
-        concurrent_streams: int | None,
+        terms: Terms,
         *,
         idempotency: Idempotency | None = None,
         after: int = 0,
@@ -128,21 +149,21 @@ class StreamService:
             model: the name that the caller or the tenant chose.
             chat: what is asked.
             targets: tried in order, at least one.
-            concurrent_streams: the tenant's limit, or None.
+            terms: whose limits count, and what the model costs.
             idempotency: the caller's name for this request, or None.
             after: sequence number of the last event that the caller has, of a started stream.
 
         Raises:
-            RequestError: ``concurrency_limit_exceeded``; ``validation_error``, the idempotency key
-                stands for another body.
+            RequestError: ``concurrency_limit_exceeded``; ``quota_exceeded``; ``validation_error``,
+                the idempotency key stands for another body.
             ServerError: ``service_unavailable`` while draining, or without the log.
         """
         if idempotency is None:
-            opened = await self._open(ctx, model, chat, targets, concurrent_streams, None)
+            opened = await self._open(ctx, model, chat, targets, terms, None)
         else:
             async with self._turnstile.one_at_a_time(ctx.tenant, idempotency.name):
                 opened = await self._log.taken(ctx.tenant, idempotency.name) or await self._open(
-                    ctx, model, chat, targets, concurrent_streams, idempotency
+                    ctx, model, chat, targets, terms, idempotency
                 )
         if isinstance(opened, Stream):
             return await self._attach(opened, 0)
@@ -186,7 +207,10 @@ class StreamService:
             return stream.describe()
         entry = await self._log.find(key)
         if entry is None:
-            raise RequestError("not_found")
+            past = await self._past(ctx, stream_id)
+            if past is None:
+                raise RequestError("not_found")
+            return past
         record = StreamRecord.decode(entry.record)
         if not record.may(ctx):
             raise RequestError("not_found")
@@ -196,7 +220,7 @@ class StreamService:
         """Cancel the caller's stream, wherever it runs; changes nothing once it has ended.
 
         Returns:
-            Its state, ended unless the log is slow.
+            Its state; ended unless the log is slow, or the answer is read on for its usage.
 
         Raises:
             RequestError: ``not_found``; a foreign stream is as unknown as none.
@@ -236,25 +260,28 @@ class StreamService:
         model: str,
         chat: ChatRequest,
         targets: tuple[Target, ...],
-        concurrent_streams: int | None,
+        terms: Terms,
         idempotency: Idempotency | None,
     ) -> Stream | Taken:
         """Open a stream's log and start its producer, unless another process was faster."""
         if self.draining:
             raise ServerError("service_unavailable", retry_after=1)
-        self._limits.take_stream(ctx.tenant, concurrent_streams)
+        stream = self._compose(ctx, model, chat, targets)
+        stream.price = terms.price
+        need = Need.of(stream.prompt_tokens, chat.max_output_tokens, terms.price)
+        stream.grant = await self._admission.admit(terms.caller, stream.id, need)
         try:
-            stream = self._compose(ctx, model, chat, targets)
             opened = await self._log.create(stream.key, stream.record(), idempotency)
         except BaseException:
-            self._limits.release_stream(ctx.tenant)
+            stream.grant.release()
             raise
         if isinstance(opened, Taken):
-            self._limits.release_stream(ctx.tenant)
+            stream.grant.release()
             return opened
         stream.writer = opened
         stream.on_finish = self._finished
         self._running[stream.key] = stream
+        self._observer.stream_started(stream.model)
         stream.task = asyncio.get_running_loop().create_task(self._producer.run(stream))
         return stream
 
@@ -310,19 +337,27 @@ class StreamService:
 
     def _cancel(self, stream: Stream, ending: Ending = CANCELLED) -> None:
         """End a stream now, with usage so far; does nothing once it is ending."""
-        if stream.stop is None and stream.task is not None:
+        if stream.task is None:
+            return
+        if stream.stop is None:
             stream.stop = ending
             stream.task.cancel()
+        elif stream.reading_on and ending is not CANCELLED:
+            stream.task.cancel()  # there is no time left for the provider's count
 
     async def _cancel_elsewhere(self, key: StreamKey) -> None:
-        """Ask the producer to cancel; if it stays silent, take the stream over and end it."""
+        """Ask the producer to cancel; if it stays silent, take the stream over and end it.
+
+        One that reads the answer on for its usage has said so, and is left alone: it is done soon,
+        and if it dies it is an orphan.
+        """
         await self._log.ask_cancel(key)
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + CANCEL_SECONDS
         while loop.time() < give_up_at:
             await asyncio.sleep(CANCEL_LOOK_SECONDS)
             entry = await self._log.find(key)
-            if entry is None or entry.ended:
+            if entry is None or entry.ended or StreamRecord.decode(entry.record).reading_on:
                 return
         writer = await self._log.claim(key, force=True)
         if writer is not None:
@@ -353,11 +388,13 @@ class StreamService:
 
     def _finished(self, stream: Stream) -> None:
         self._running.pop(stream.key, None)
-        self._limits.release_stream(stream.key.tenant)
+        stream.grant.release(lost=stream.lost)
         if stream.detach_timer is not None:
             stream.detach_timer.cancel()
         if stream.composer.tool_ids and stream.dialect:
             replay = Replay(stream.dialect, tuple(stream.composer.replay))
             ids = stream.composer.tool_ids
             self._continuations.remember(stream.key.tenant, stream.ctx.subject, ids, replay)
+        if stream.usage is not None:  # else another worker ends it, and tells
+            self._observer.stream_ended(stream.summary())
         stream.log_end()

@@ -8,10 +8,14 @@ import structlog
 from tellstream.core.chat import ChatRequest
 from tellstream.core.composer import Composer, Ending
 from tellstream.core.errors import ChatError
+from tellstream.core.observer import StreamEnded
+from tellstream.core.prices import Price
 from tellstream.core.principals import Ctx
 from tellstream.core.usage import Usage
 from tellstream.eventlog.base import LogWriter, StreamKey
-from tellstream.streams.metering import estimate
+from tellstream.limits.base import Grant
+from tellstream.streams.backlog import Debt
+from tellstream.streams.metering import prompt_tokens
 from tellstream.streams.record import Attempt, State, StreamRecord, StreamState, may_know
 from tellstream.streams.target import Target
 
@@ -38,6 +42,13 @@ class Stream:
         dialect: of the target called last.
         waited: seconds between calls, so far.
         attached: readers following now.
+        prompt_tokens: estimated.
+        price: of the model, or None.
+        prompt_read: whether the provider called last may have read the prompt.
+        refused: whether no usage row could be opened, so that no provider was called.
+        debt: what is to be settled once the end is in the log, as the ledger was away.
+        reading_on: whether it was cancelled, and its answer is read on for its usage.
+        lost: whether another worker has taken it over, and ends and settles it.
     """
 
     def __init__(
@@ -73,13 +84,30 @@ class Stream:
         self.task: asyncio.Task[None] | None = None
         self.detach_timer: asyncio.TimerHandle | None = None
         self.on_finish: Callable[[Stream], None] = _nothing
-        self._prompt_tokens = estimate(chat, 0).prompt_tokens
+        self.prompt_tokens = prompt_tokens(chat)
+        self.price: Price | None = None
+        self.lost = False
+        self.prompt_read = False
+        self.refused = False
+        self.debt: Debt | None = None
+        self.reading_on = False
+        self._grant: Grant | None = None
         self._writer: LogWriter | None = None
 
     @property
     def id(self) -> str:
         """Unguessable."""
         return self.key.stream_id
+
+    @property
+    def grant(self) -> Grant:
+        """Its place, its lease, and what is set aside for it."""
+        assert self._grant is not None, "it was not admitted"
+        return self._grant
+
+    @grant.setter
+    def grant(self, grant: Grant) -> None:
+        self._grant = grant
 
     @property
     def writer(self) -> LogWriter:
@@ -116,9 +144,25 @@ class Stream:
             self.model,
             state,
             self.chat.metadata,
-            self._prompt_tokens,
+            self.prompt_tokens,
+            self.price,
+            reading_on=self.reading_on and not end,
         )
         return record.encode()
+
+    def summary(self) -> StreamEnded:
+        """Say how it ended, for metrics and traces."""
+        assert self.ending is not None
+        return StreamEnded(
+            model=self.model,
+            provider=self.composer.provider,
+            response_model=self.composer.model,
+            finish_reason=self.ending.reason,
+            error=self.ending.error.code if self.ending.error else None,
+            seconds=(self.finished_at or self.created_at) - self.created_at,
+            usage=self.usage or Usage(),
+            estimated=self.estimated,
+        )
 
     def log_end(self) -> None:
         """Tell the log of the process how it ended."""

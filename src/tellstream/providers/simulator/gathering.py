@@ -72,11 +72,11 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     tally: Tally
 
 
-def whole_answer(pieces: Iterable[Piece], prompt_tokens: int) -> Whole:
+def whole_answer(pieces: Iterable[Piece], prompt_tokens: int, cached: int = 0) -> Whole:
     """Join the pieces of an answer that ends."""
     said: dict[type, list[str]] = {kind: [] for kind in WORDS}
     calls: list[Call] = []
-    tally = Tally(prompt_tokens)
+    tally = Tally(prompt_tokens, cached)
     reason = "none"
     for piece in with_whole_calls(pieces):
         if isinstance(piece, WORDS):

@@ -114,6 +114,9 @@ SCRIPT_KEYS: Final[dict[str, Key]] = {
         ("stop", "length", "tool_calls", "content_filter", "none"),
         "finish reason (default: what fits; none: leave it out)",
     ),
+    "cached": _integer(
+        0, MAX_WORDS, "so many tokens of the prompt, at most all, were read from a cache"
+    ),
     "usage": _choice(
         ("asked", "end", "finish", "none"),
         "where usage goes: at the end if the request asked, at the end, on the finish, nowhere",

@@ -51,6 +51,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     tools: int = 0
     refusal: bool = False
     finish: str = ""
+    cached: int = 0
     usage: str = "asked"
     done: bool = True
     head_ms: float = 0.0

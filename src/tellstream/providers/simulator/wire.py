@@ -32,8 +32,9 @@ class RequestError(Exception):
 class Tally:
     """Counts tokens as they are said: one per delta, so that usage is exact at every frame."""
 
-    def __init__(self, prompt_tokens: int) -> None:
+    def __init__(self, prompt_tokens: int, cached: int = 0) -> None:
         self.prompt_tokens = prompt_tokens
+        self.cached_tokens = min(cached, prompt_tokens)
         self.completion_tokens = 0
         self.thinking_tokens = 0
 

@@ -91,7 +91,7 @@ class AnthropicMessagesWire:
 
     def frames(self, script: Script, turn: Turn, pieces: Iterable[Piece]) -> Iterator[Frame]:
         """Write the pieces as the frames of a streamed body."""
-        tally = Tally(turn.prompt_tokens)
+        tally = Tally(turn.prompt_tokens, script.cached)
         blocks = _Blocks(turn)
         yield _event("message_start", {"message": _message(script, turn, tally)})
         for piece in with_whole_calls(pieces):
@@ -114,7 +114,7 @@ class AnthropicMessagesWire:
 
     def whole(self, script: Script, turn: Turn, pieces: Iterable[Piece]) -> Frame:
         """Write the pieces as one body, for a request that did not ask for a stream."""
-        answer = whole_answer(pieces, turn.prompt_tokens)
+        answer = whole_answer(pieces, turn.prompt_tokens, script.cached)
         content: list[dict[str, Any]] = []
         if answer.thinking:
             signed = {"thinking": answer.thinking, "signature": _signature(turn)}
@@ -220,9 +220,9 @@ def _usage(script: Script, tally: Tally) -> dict[str, Any]:
     if script.usage == "none":
         return {}
     usage = {
-        "input_tokens": tally.prompt_tokens,
+        "input_tokens": tally.prompt_tokens - tally.cached_tokens,
         "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "cache_read_input_tokens": tally.cached_tokens,
         "output_tokens": tally.completion_tokens,
         "output_tokens_details": {"thinking_tokens": tally.thinking_tokens},
     }

@@ -106,7 +106,7 @@ class GeminiWire:
 
     def frames(self, script: Script, turn: Turn, pieces: Iterable[Piece]) -> Iterator[Frame]:
         """Write the pieces as the frames of a streamed body."""
-        tally = Tally(turn.prompt_tokens)
+        tally = Tally(turn.prompt_tokens, script.cached)
         every = script.usage == "asked"
         signed = False
         for piece in with_whole_calls(pieces):
@@ -133,7 +133,7 @@ class GeminiWire:
 
     def whole(self, script: Script, turn: Turn, pieces: Iterable[Piece]) -> Frame:
         """Write the pieces as one body, for a request that did not ask for a stream."""
-        answer = whole_answer(pieces, turn.prompt_tokens)
+        answer = whole_answer(pieces, turn.prompt_tokens, script.cached)
         parts: list[dict[str, Any]] = []
         if answer.thinking:
             parts.append({"text": answer.thinking} | _THOUGHT)
@@ -202,7 +202,7 @@ def _usage(tally: Tally, wanted: bool) -> dict[str, Any]:
     """Count so far: thoughts are beside the candidates, what the cache gave is in the prompt."""
     usage = {
         "promptTokenCount": tally.prompt_tokens,
-        "cachedContentTokenCount": 0,
+        "cachedContentTokenCount": tally.cached_tokens,
         "candidatesTokenCount": tally.completion_tokens - tally.thinking_tokens,
         "thoughtsTokenCount": tally.thinking_tokens,
         "totalTokenCount": tally.prompt_tokens + tally.completion_tokens,

@@ -72,7 +72,7 @@ class OpenAIChatWire:
     def frames(self, script: Script, turn: Turn, pieces: Iterable[Piece]) -> Iterator[Frame]:
         """Write the pieces as the frames of a streamed body."""
         chunk = _Chunk(script, turn)
-        tally = Tally(turn.prompt_tokens)
+        tally = Tally(turn.prompt_tokens, script.cached)
         yield Frame(chunk.delta(b'{"role":"assistant","content":""}'))
         for piece in pieces:
             if isinstance(piece, DELTAS):
@@ -92,7 +92,7 @@ class OpenAIChatWire:
 
     def whole(self, script: Script, turn: Turn, pieces: Iterable[Piece]) -> Frame:
         """Write the pieces as one body, for a request that did not ask for a stream."""
-        answer = whole_answer(pieces, turn.prompt_tokens)
+        answer = whole_answer(pieces, turn.prompt_tokens, script.cached)
         reason = None if answer.reason == "none" else answer.reason
         choice = {"index": 0, "message": _message(answer), "logprobs": None}
         body = _identity(script, turn, "chat.completion") | {
@@ -199,6 +199,6 @@ def _usage(tally: Tally) -> dict[str, Any]:
         "prompt_tokens": tally.prompt_tokens,
         "completion_tokens": tally.completion_tokens,
         "total_tokens": tally.prompt_tokens + tally.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": tally.cached_tokens},
         "completion_tokens_details": {"reasoning_tokens": tally.thinking_tokens},
     }

@@ -63,7 +63,7 @@ class OpenAIResponsesWire:
 
     def frames(self, script: Script, turn: Turn, pieces: Iterable[Piece]) -> Iterator[Frame]:
         """Write the pieces as the frames of a streamed body."""
-        tally = Tally(turn.prompt_tokens)
+        tally = Tally(turn.prompt_tokens, script.cached)
         output = Output(turn, keep=script.fault is not Fault.ENDLESS)
         begun = {"response": _response(script, turn, "in_progress")}
         yield output.event("response.created", begun)
@@ -83,7 +83,7 @@ class OpenAIResponsesWire:
 
     def whole(self, script: Script, turn: Turn, pieces: Iterable[Piece]) -> Frame:
         """Write the pieces as one body, for a request that did not ask for a stream."""
-        answer = whole_answer(pieces, turn.prompt_tokens)
+        answer = whole_answer(pieces, turn.prompt_tokens, script.cached)
         output = Output(turn, keep=True)
         words = (Thinking(answer.thinking), Text(answer.text), Refusal(answer.refusal))
         deltas: list[Delta] = [each for each in words if each.text]
@@ -148,7 +148,7 @@ def _ended(
     cut = _INCOMPLETE.get(reason)
     usage = {
         "input_tokens": tally.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": tally.cached_tokens},
         "output_tokens": tally.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": tally.thinking_tokens},
         "total_tokens": tally.prompt_tokens + tally.completion_tokens,

@@ -35,6 +35,7 @@ IMPOSSIBLE: Final[dict[tuple[str, str, str], str]] = {
     ("ollama", "fault", "afterfinish"): _ONE_FRAME,
     ("ollama", "finish", "content_filter"): "this wire has no such reason",
     ("ollama", "refusal", "1"): "this wire has no refusals",
+    ("ollama", "cached", "1"): "this wire has no caches",
 }
 
 
@@ -57,3 +58,5 @@ def _options(script: Script) -> Iterator[tuple[str, str]]:
         yield "finish", script.finish
     if script.refusal:
         yield "refusal", "1"
+    if script.cached:
+        yield "cached", "1"
