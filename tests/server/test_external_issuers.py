@@ -245,7 +245,6 @@ async def test_without_the_embedded_server_only_the_issuers_tokens_work(
                     assert response.status == 404
 
 
-@pytest.mark.xfail(reason="the document names the embedded server only", strict=True)
 @pytest.mark.parametrize("embedded", [True, False])
 async def test_the_metadata_names_every_issuer(
     tmp_path: Path,

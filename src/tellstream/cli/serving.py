@@ -39,8 +39,10 @@ def serve(config: Path | None, host: str, port: int, workers: int) -> None:
         raise CliError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     configure_logging(sys.stderr).hide(catalog.secrets)
     first = asyncio.run(prepare(settings, catalog))
+    if first is not None:  # at once: whatever fails from here on, it is not shown again
+        _say(_first_administrator(first))
     application = build(settings, catalog)
-    text = banner(settings, catalog, listener, config, workers, first)
+    text = banner(settings, catalog, listener, config, workers)
     drain = settings.streams.drain_seconds
     if workers > 1:
         sys.exit(Workers(workers, listener, config, drain).run(lambda: _say(text)))
@@ -51,13 +53,19 @@ def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - the command's output
 
 
+def _first_administrator(first: FirstAdmin) -> str:
+    return (
+        f"First administrator: {first.email}, with the one-time password {first.password}\n"
+        "  (shown this once; the first login asks for another one)"
+    )
+
+
 def banner(
     settings: Settings,
     catalog: Catalog,
     listener: socket.socket,
     config: Path | None,
     workers: int,
-    first: FirstAdmin | None,
 ) -> str:
     """Say where the server listens, what it offers, and how to try it."""
     host, port = listener.getsockname()[:2]
@@ -75,11 +83,6 @@ def banner(
             "No provider key was found in the environment: the built-in simulator answers."
         )
     lines += notices(settings)
-    if first is not None:
-        lines += [
-            f"First administrator: {first.email}, with the one-time password {first.password}",
-            "  (shown this once; the first login asks for another one)",
-        ]
     ignored = foreign_variables(os.environ)
     if ignored:
         lines.append(f"Ignored, because they are no keys of ours: {', '.join(ignored)}")

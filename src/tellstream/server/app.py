@@ -5,12 +5,11 @@ Read ``build`` from top to bottom to see everything a running server consists of
 
 import asyncio
 import os
-import platform
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 
@@ -46,12 +45,12 @@ from tellstream.server.application import Application
 from tellstream.server.auth_audit import record
 from tellstream.server.checks import is_shared
 from tellstream.server.client_address import ClientAddress
-from tellstream.server.dialects import DIALECTS, load_dialect
+from tellstream.server.dialects import load_dialect
 from tellstream.server.key_sealing import KeySealing
+from tellstream.server.measuring import prometheus
 from tellstream.server.past_streams import PastStreams
 from tellstream.server.refusals import Refusals
 from tellstream.server.reloading import Reloading
-from tellstream.server.routes import ROUTES
 from tellstream.server.services import Services
 from tellstream.server.tenancy import Tenancy
 from tellstream.settings import Settings
@@ -66,18 +65,18 @@ from tellstream.storage.store import Store
 from tellstream.streams.arrears import Arrears
 from tellstream.streams.janitor import Janitor
 from tellstream.streams.meter import Meter
+from tellstream.streams.policy import StreamPolicy
 from tellstream.streams.probe import Finding, probe
 from tellstream.streams.retry import RetryPolicy
 from tellstream.streams.seal import Sealer
-from tellstream.streams.service import StreamPolicy, StreamService
+from tellstream.streams.service import StreamService
 from tellstream.telemetry.metrics_listener import MetricsListener, metrics_address
 from tellstream.telemetry.traces import open_tracer
 
-if TYPE_CHECKING:
-    from tellstream.telemetry.metrics import PrometheusObserver
-
 log = structlog.get_logger("tellstream.server")
 
+SUSPENSION_SECONDS: Final = 1.0
+"""Between two looks for streams of tenants that are gone; they end within 5 s of the change."""
 RENEWALS: Final = 3
 """Of a lease in its length: two may be late before it runs out."""
 
@@ -120,7 +119,7 @@ def build(settings: Settings, catalog: Catalog, worker: int = 0) -> Application:
     async def start() -> Services:
         tracer = open_tracer(os.environ, __version__)
         stack.push_async_callback(tracer.close)
-        metrics = _metrics(catalog) if settings.metrics.listen else None
+        metrics = prometheus(catalog) if settings.metrics.listen else None
         observer = metrics or NullObserver()
 
         store = await stack.enter_async_context(opened_store(settings))
@@ -151,10 +150,11 @@ def build(settings: Settings, catalog: Catalog, worker: int = 0) -> Application:
         ledger = SqlLedger(database(settings))
         stack.push_async_callback(ledger.close)
         await ledger.start()
-        admission = _admission(settings, ledger)
+        admission = _admission(settings, ledger, observer)
         stack.push_async_callback(admission.close)
         await admission.start()
         streams = await _streams(settings, store, admission, ledger, observer, tracer, stack)
+        _background(stack, _end_suspended(tenancy, streams))
 
         if metrics is not None:
             metrics.watch(streams.readings)
@@ -290,7 +290,7 @@ def _authenticator(
     return Authenticator(verifier, external.introspectors)
 
 
-def _admission(settings: Settings, ledger: SqlLedger) -> Admission:
+def _admission(settings: Settings, ledger: SqlLedger, observer: Observer) -> Admission:
     streams = settings.streams
     lease = streams.lease_seconds
     counters: Counters = MemoryCounters(time.time, lease)
@@ -298,7 +298,7 @@ def _admission(settings: Settings, ledger: SqlLedger) -> Admission:
         redis = import_module("tellstream.limits.redis")
         counters = redis.RedisCounters(settings.eventlog.url, lease)
     places = Places(streams.max_running, streams.tenant_share)
-    return SharedAdmission(counters, places, lease / RENEWALS, LedgerHistory(ledger))
+    return SharedAdmission(counters, places, lease / RENEWALS, LedgerHistory(ledger), observer)
 
 
 async def _streams(
@@ -312,6 +312,7 @@ async def _streams(
 ) -> StreamService:
     event_log = _event_log(settings)
     meter = Meter(ledger, admission)
+    stack.push_async_callback(meter.close)
     sealer = Sealer(event_log, meter, time.time, observer)
     upstream = Upstream(Timeouts(**settings.timeouts.model_dump()))
     policy = StreamPolicy(
@@ -343,22 +344,6 @@ async def _streams(
     return streams
 
 
-def _metrics(catalog: Catalog) -> "PrometheusObserver":
-    """Count for Prometheus; the library is loaded only if somebody listens."""
-    table = import_module("tellstream.telemetry.metrics_table")
-    configured = {
-        "version": [__version__],
-        "python": [platform.python_version()],
-        "route": [route.path for route in ROUTES],
-        "dialect": list(DIALECTS),
-        "provider": list(catalog.providers),
-        "model": list(catalog.models),
-    }
-    module = import_module("tellstream.telemetry.metrics")
-    made: PrometheusObserver = module.PrometheusObserver(table.ClosedSets(configured), __version__)
-    return made
-
-
 def _event_log(settings: Settings) -> EventLog:
     url, retention = settings.eventlog.url, settings.eventlog.retention_seconds
     if url == "memory":
@@ -372,6 +357,12 @@ def _event_log(settings: Settings) -> EventLog:
         raise LogSetupError(reason) from error
     made: EventLog = redis.RedisEventLog(url, retention, settings.streams.lease_seconds)
     return made
+
+
+async def _end_suspended(tenancy: Tenancy, streams: StreamService) -> None:
+    while True:
+        await asyncio.sleep(SUSPENSION_SECONDS)
+        streams.keep_only(tenancy.tenants)
 
 
 def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -104,7 +104,9 @@ async def authorization_server(services: Services, call: Call) -> None:
 
 async def protected_resource(services: Services, call: Call) -> None:
     """Publish RFC 9728 metadata."""
-    await call.json(protected_resource_metadata(services.public_url), CACHEABLE)
+    own = [] if services.authorization is None else [services.public_url]
+    issuers = [*own, *(row.issuer for row in services.settings.auth.issuers)]
+    await call.json(protected_resource_metadata(services.public_url, issuers), CACHEABLE)
 
 
 async def healthz(_services: Services, call: Call) -> None:

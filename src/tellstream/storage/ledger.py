@@ -109,7 +109,9 @@ class SqlLedger:
         reading.add_done_callback(self._read_done)
         try:
             # Shielded, since the thread cannot be stopped: it counts until it is done.
-            return await asyncio.wait_for(asyncio.shield(reading), READ_SECONDS)
+            # Not wait_for: in Python 3.11 it can swallow a cancellation.
+            async with asyncio.timeout(READ_SECONDS):
+                return await asyncio.shield(reading)
         except TimeoutError as error:
             raise LedgerUnavailableError(f"a report takes over {READ_SECONDS:.0f} s") from error
         except exc.SQLAlchemyError as error:

@@ -6,10 +6,9 @@ stream goes on or is cancelled, as configured. What is produced elsewhere is kno
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Final, Literal, TypeAlias
+from collections.abc import Callable, Container, Coroutine
+from typing import Final
 
-import msgspec
 import structlog
 
 from tellstream.core.chat import ChatRequest, Replay
@@ -33,9 +32,9 @@ from tellstream.streams.continuations import Continuations
 from tellstream.streams.drain import DrainNotice
 from tellstream.streams.idempotency import Turnstile
 from tellstream.streams.meter import Meter
+from tellstream.streams.policy import Past, StreamPolicy
 from tellstream.streams.produce import Producer
 from tellstream.streams.record import StreamRecord, StreamState
-from tellstream.streams.retry import RetryPolicy
 from tellstream.streams.seal import Sealer
 from tellstream.streams.stream import Stream
 from tellstream.streams.target import Target
@@ -50,19 +49,6 @@ FOLLOWED_SECONDS: Final = 10.0
 """A reader in another process counts as attached for so long after it was last heard of."""
 SEAL_SECONDS: Final = 5.0
 """What ending the remaining streams may take: appending a few events each."""
-
-
-Past: TypeAlias = Callable[[Ctx, str], Awaitable[StreamState | None]]
-"""Tells the state of a stream whose log is gone, if there was one that the caller may know of."""
-
-
-class StreamPolicy(msgspec.Struct, frozen=True):
-    """How streams behave; times in seconds."""
-
-    on_disconnect: Literal["continue", "cancel"] = "continue"
-    detach: float = 60.0
-    total: float = 600.0
-    retry: RetryPolicy = RetryPolicy()
 
 
 class StreamService:
@@ -243,6 +229,13 @@ class StreamService:
         stream = self._running.get(key)
         if stream is not None:
             self._cancel(stream)
+
+    def keep_only(self, tenants: Container[int]) -> None:
+        """End the running streams of all other tenants: theirs are gone, or suspended."""
+        for key, stream in list(self._running.items()):
+            if key.tenant not in tenants:
+                error = RequestError("forbidden", reason="the tenant is gone or suspended")
+                self._cancel(stream, Ending.failed(error))
 
     async def drain(self, seconds: float) -> None:
         """Refuse new streams, let running ones finish for ``seconds``, then end them."""
