@@ -177,3 +177,17 @@ async def test_a_snapshot_of_a_running_stream_goes_on_live_without_gap_or_repeat
 async def test_another_value_of_snapshot_is_400(server: Running, value: str) -> None:
     stream_id = (await ask(server, {"prompt": "x"})).headers["X-Stream-Id"]
     assert (await events(server, stream_id, query=f"?snapshot={value}"))[0] == 400
+
+
+async def test_head_tells_of_a_running_stream_and_ends_at_once(server: Running) -> None:
+    async with (
+        aiohttp.ClientSession(headers=server.headers()) as session,
+        session.post(
+            f"{server.url}/v1/chat/stream", json={"prompt": "x", "model": "endless"}
+        ) as started,
+    ):
+        url = f"{server.url}/v1/streams/{started.headers['X-Stream-Id']}"
+        async with asyncio.timeout(5), session.head(f"{url}/events") as response:
+            assert response.status == 200
+            assert response.content_type == "text/event-stream"
+        await (await session.post(f"{url}/cancel")).read()

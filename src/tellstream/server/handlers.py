@@ -19,7 +19,7 @@ from tellstream.server.call import Call
 from tellstream.server.openapi import openapi_document
 from tellstream.server.position import idempotency_key, position, wants_snapshot
 from tellstream.server.services import Services
-from tellstream.server.sse_response import Pace, collect, follow
+from tellstream.server.sse_response import SSE_HEADERS, Pace, collect, follow
 from tellstream.streams.attachment import Attachment, failure
 from tellstream.streams.idempotency import idempotency
 
@@ -51,6 +51,10 @@ async def stream_events(services: Services, call: Call) -> None:
     try:
         if attachment.reader.ended:
             await call.head(204, NO_STORE)  # tells an EventSource to stay away
+            await call.send({"type": "http.response.body", "body": b""})
+            return
+        if call.scope["method"] == "HEAD":
+            await call.head(200, SSE_HEADERS)
             await call.send({"type": "http.response.body", "body": b""})
             return
         await follow(attachment, call, _pace(services), fold_first=fold_first)
