@@ -291,6 +291,7 @@ def routes() -> list[Any]:
         ("POST", "/oauth/authorize"): authorize.submit,
         ("POST", "/oauth/token"): authorize.token,
         ("POST", "/oauth/revoke"): authorize.revoke,
+        ("POST", "/oauth/logout"): authorize.log_out,
         ("GET", "/oauth/style.css"): authorize.style,
         ("GET", "/oauth/jwks"): jwks,
         ("GET", "/.well-known/oauth-authorization-server"): metadata,

@@ -13,10 +13,12 @@ import structlog
 from tellstream.auth import consents, interaction, login_throttle, sessions, transactions, users
 from tellstream.auth.authorization_request import PageError, RedirectError, parse
 from tellstream.auth.client_store import StoredClients
+from tellstream.auth.clients import Clients
 from tellstream.auth.interaction import LoginPage, PasswordPage, Redirect, Step
 from tellstream.auth.issuers import Issuer
 from tellstream.auth.keys import SigningKeys
 from tellstream.auth.opaque import new_secret
+from tellstream.auth.own_page import OwnPage
 from tellstream.auth.passwords import Passwords
 from tellstream.auth.revocations import Revocations
 from tellstream.auth.sweep import SWEEP_SECONDS, sweep
@@ -62,6 +64,7 @@ class AuthorizationServer:
         passwords: the threads that hash; closed by whoever made them.
         clock: Unix seconds.
         audit: records what an auditor wants to know.
+        page: the server's own pages, which may log people in without registration; or None.
 
     Attributes:
         issuer: our own row.
@@ -77,12 +80,14 @@ class AuthorizationServer:
         passwords: Passwords,
         clock: Callable[[], float],
         audit: Audit = transactions.log_event,
+        page: OwnPage | None = None,
     ) -> None:
         self._store = store
         self.issuer = issuer
         self._passwords = passwords
         self._clock = clock
         self._audit = audit
+        self._page = page
         self._sweeping: asyncio.Task[None] | None = None
         self.keys = keys
         self.revocations = Revocations(store, clock)
@@ -138,7 +143,7 @@ class AuthorizationServer:
         browser = session_id or new_secret()
 
         def work(tx: Transaction) -> Step:
-            request = parse(query_string, StoredClients(tx), self.issuer.issuer)
+            request = parse(query_string, self._clients(tx), self.issuer.issuer)
             return interaction.next_step(tx, request, session_id)
 
         return Answer(await self._step(work), browser)
@@ -174,6 +179,17 @@ class AuthorizationServer:
             case _:
                 raise PageError("The request is malformed.")
 
+    async def log_out(self, session_id: str | None) -> None:
+        """End the login of one browser; its tokens are revoked by themselves.
+
+        Args:
+            session_id: from the cookie, or None.
+
+        Raises:
+            ServerError: the store cannot be used.
+        """
+        await self._run(lambda tx: sessions.end_session(tx, session_id))
+
     async def _log_in(
         self, query_string: bytes, session_id: str, form: Mapping[str, str], address: str
     ) -> Answer:
@@ -181,7 +197,7 @@ class AuthorizationServer:
         email = _normalised(typed)
 
         def attempt(tx: Transaction) -> tuple[LoginPage, int, users.User | None]:
-            request = parse(query_string, StoredClients(tx), self.issuer.issuer)
+            request = parse(query_string, self._clients(tx), self.issuer.issuer)
             page = LoginPage(request.client.name, request.query, typed[: users.MAX_EMAIL_CHARS])
             wait = login_throttle.attempt(tx, email or typed, address)
             found = users.user_by_email(tx, email) if email and not wait else None
@@ -215,7 +231,7 @@ class AuthorizationServer:
         self, query_string: bytes, session_id: str, form: Mapping[str, str]
     ) -> Answer:
         def look(tx: Transaction) -> tuple[str, users.User | None]:
-            request = parse(query_string, StoredClients(tx), self.issuer.issuer)
+            request = parse(query_string, self._clients(tx), self.issuer.issuer)
             return request.query, interaction.logged_in(tx, session_id)
 
         try:
@@ -254,15 +270,19 @@ class AuthorizationServer:
             if answer == "switch":
                 sessions.end_session(tx, session_id)
                 return interaction.again(query)
-            request = parse(query.encode(), StoredClients(tx), self.issuer.issuer)
+            request = parse(query.encode(), self._clients(tx), self.issuer.issuer)
             decided = interaction.approve if answer == "approve" else interaction.deny
             return decided(tx, request, user)
 
         step = await self._step(work)
         return Answer(step, new_secret() if answer == "switch" else session_id)
 
+    def _clients(self, tx: Transaction) -> Clients:
+        registered = StoredClients(tx)
+        return registered if self._page is None else self._page.beside(registered)
+
     def _context(self, tx: Transaction) -> TokenContext:
-        return TokenContext(self.issuer, self.keys, StoredClients(tx), transaction=tx)
+        return TokenContext(self.issuer, self.keys, self._clients(tx), transaction=tx)
 
     async def _step(self, work: Callable[[Transaction], Step]) -> Step:
         try:

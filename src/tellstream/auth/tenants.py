@@ -4,7 +4,7 @@ The header only selects; ``Principal.act_for`` authorises. There is no default t
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from tellstream.core.errors import RequestError
@@ -31,3 +31,13 @@ def tenant_id(headers: Sequence[tuple[bytes, bytes]]) -> int:
     if not _TENANT.fullmatch(values[0]) or int(values[0]) > MAX_TENANT:
         raise RequestError("invalid_request", "X-Tenant must be a tenant number.")
     return int(values[0])
+
+
+def lone_tenant(headers: Sequence[tuple[bytes, bytes]], tenants: Collection[int]) -> int | None:
+    """Give the one tenant of a token, if the request selects none; else None.
+
+    Only for protocols whose clients know of no tenants.
+    """
+    if len(tenants) != 1 or any(name.lower() == b"x-tenant" for name, _ in headers):
+        return None
+    return next(iter(tenants))

@@ -60,11 +60,26 @@ class Tool(msgspec.Struct, frozen=True):
     parameters: dict[str, Any]
 
 
+class ResponseFormat(msgspec.Struct, frozen=True):
+    """The answer shall be JSON.
+
+    Attributes:
+        name: of the schema, for providers that want one.
+        schema: a JSON schema that the answer must match; None: any JSON object.
+        strict: whether the provider shall enforce the schema exactly; None: its default.
+    """
+
+    name: str = "answer"
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """One question to a model.
 
     Attributes:
-        prompt: the last user message.
+        prompt: the last user message; empty if the last turn is another one, such as the result of
+            a call.
         history: earlier turns, oldest first.
         system: the tenant's instructions, or None.
         max_output_tokens: cap of the answer, or None for the provider's.
@@ -81,3 +96,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     reasoning_effort: ReasoningEffort | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
+    response_format: ResponseFormat | None = None
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The whole conversation, with the prompt as its last turn if there is one."""
+        return (*self.history, Turn("user", self.prompt)) if self.prompt else self.history

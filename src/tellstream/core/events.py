@@ -265,8 +265,8 @@ _NEXT_LINE: Final = "\u0085".encode()
 _LINE_SEPARATORS: Final = b"\xe2\x80"
 
 
-def encode(event: Event) -> bytes:
-    r"""Encode ``event`` as one line of UTF-8 JSON.
+def encode(event: Event | dict[str, Any]) -> bytes:
+    r"""Encode ``event``, or an object of another protocol, as one line of UTF-8 JSON.
 
     U+0085, U+2028 and U+2029 are escaped (they can only stand inside strings, so replacing bytes
     is safe); lone surrogates, which UTF-8 cannot hold, become U+FFFD.

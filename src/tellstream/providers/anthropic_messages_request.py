@@ -48,6 +48,10 @@ def build_body(host: Host, model: str, chat: ChatRequest) -> dict[str, Any]:
     else:
         forced = choice is not None and choice["type"] in _FORCED
         asked, room = _adaptive(model, "none" if effort and forced else effort)
+    if chat.response_format is not None and "response_format" not in dropped:
+        # A schema is required; requests without one are refused before they come here.
+        form = {"type": "json_schema", "schema": chat.response_format.schema or {"type": "object"}}
+        asked = {**asked, "output_config": {**asked.get("output_config", {}), "format": form}}
     thinks = asked.get("thinking", _SILENT) != _SILENT
     optional = {
         "system": chat.system or None,
@@ -112,7 +116,7 @@ def _may_think(chat: ChatRequest, choice: dict[str, Any] | None) -> bool:
 def _messages(chat: ChatRequest) -> list[dict[str, Any]]:
     """Merge turns of one role into one message, results of calls first."""
     messages: list[dict[str, Any]] = []
-    for turn in (*chat.history, Turn("user", chat.prompt)):
+    for turn in chat.turns:
         role = "assistant" if turn.role == "assistant" else "user"
         blocks = _blocks(turn)
         if messages and messages[-1]["role"] == role:

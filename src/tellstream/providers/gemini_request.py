@@ -41,11 +41,14 @@ def build_body(host: Host, model: str, chat: ChatRequest) -> dict[str, Any]:
         if choice is not None and "tool_choice" not in dropped:
             body["toolConfig"] = {"functionCallingConfig": choice}
     effort = None if "reasoning_effort" in dropped else chat.reasoning_effort
-    optional = {
+    optional: dict[str, Any] = {
         "maxOutputTokens": chat.max_output_tokens,
         "temperature": None if "temperature" in dropped else chat.temperature,
         "thinkingConfig": None if effort is None else _thinking(model, effort),
     }
+    if chat.response_format is not None and "response_format" not in dropped:
+        optional["responseMimeType"] = "application/json"
+        optional["responseJsonSchema"] = chat.response_format.schema
     config = {name: value for name, value in optional.items() if value is not None}
     return body | ({"generationConfig": config} if config else {})
 
@@ -67,7 +70,7 @@ def _contents(model: str, chat: ChatRequest) -> list[dict[str, Any]]:
     names: dict[str, str] = {}  # of the calls so far, by our ids
     ids: dict[str, str] = {}  # the provider's own, by ours
     results: list[dict[str, Any]] = []  # of the content that is being collected
-    for turn in (*chat.history, Turn("user", chat.prompt)):
+    for turn in chat.turns:
         if turn.role == "tool":
             if not results:
                 contents.append({"role": "user", "parts": results})

@@ -45,6 +45,9 @@ def build_body(host: Host, model: str, chat: ChatRequest) -> dict[str, Any]:
     }
     if options:
         body["options"] = options
+    if chat.response_format is not None and "response_format" not in dropped:
+        schema = chat.response_format.schema
+        body["format"] = "json" if schema is None else schema
     return body
 
 
@@ -53,8 +56,7 @@ def _messages(chat: ChatRequest) -> list[dict[str, Any]]:
     names = {call.tool_id: call.tool_name for turn in chat.history for call in turn.tool_calls}
     return [
         *system,
-        *(_message(turn, names) for turn in chat.history),
-        {"role": "user", "content": chat.prompt},
+        *(_message(turn, names) for turn in chat.turns),
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tellstream.core import lenient_json
-from tellstream.core.chat import NAMED_TOOL, ChatRequest, Tool, Turn
+from tellstream.core.chat import NAMED_TOOL, ChatRequest, ResponseFormat, Tool, Turn
 from tellstream.providers.hosts import Host
 
 # How a host wants the effort asked for (``Host.reasoning_style``).
@@ -30,6 +30,7 @@ def build_body(host: Host, model: str, chat: ChatRequest) -> dict[str, Any]:
         "temperature": chat.temperature,
         "tools": [_tool(tool) for tool in chat.tools] or None,
         "tool_choice": _tool_choice(chat.tool_choice) if chat.tools else None,
+        "response_format": _response_format(chat.response_format),
     }
     dropped = host.dropped_parameters(model)
     body |= {k: v for k, v in optional.items() if v is not None and k not in dropped}
@@ -42,8 +43,7 @@ def _messages(chat: ChatRequest) -> list[dict[str, Any]]:
     system = [{"role": "system", "content": chat.system}] if chat.system else []
     return [
         *system,
-        *(_message(turn) for turn in chat.history),
-        {"role": "user", "content": chat.prompt},
+        *(_message(turn) for turn in chat.turns),
     ]
 
 
@@ -71,6 +71,17 @@ def _tool(tool: Tool) -> dict[str, Any]:
     if tool.description is not None:
         function["description"] = tool.description
     return {"type": "function", "function": function}
+
+
+def _response_format(wanted: ResponseFormat | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    if wanted.schema is None:
+        return {"type": "json_object"}
+    schema: dict[str, Any] = {"name": wanted.name, "schema": wanted.schema}
+    if wanted.strict is not None:
+        schema["strict"] = wanted.strict
+    return {"type": "json_schema", "json_schema": schema}
 
 
 def _tool_choice(choice: str | None) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tellstream.core import lenient_json
-from tellstream.core.chat import NAMED_TOOL, ChatRequest, Tool, Turn
+from tellstream.core.chat import NAMED_TOOL, ChatRequest, ResponseFormat, Tool, Turn
 from tellstream.providers.base import Endpoint
 from tellstream.providers.hosts import Host
 
@@ -37,6 +37,7 @@ def build_body(host: Host, model: str, chat: ChatRequest) -> dict[str, Any]:
         "temperature": chat.temperature,
         "tools": [_tool(tool) for tool in chat.tools] or None,
         "tool_choice": _tool_choice(chat.tool_choice) if chat.tools else None,
+        "text": _text(chat.response_format) if "response_format" not in dropped else None,
     }
     body: dict[str, Any] = {"model": model, "input": list(_input(chat)), "stream": True}
     body |= {k: v for k, v in optional.items() if v is not None and k not in dropped}
@@ -48,12 +49,11 @@ def build_body(host: Host, model: str, chat: ChatRequest) -> dict[str, Any]:
 
 
 def _input(chat: ChatRequest) -> Iterator[dict[str, Any]]:
-    for turn in chat.history:
+    for turn in chat.turns:
         if turn.role == "tool":
             yield {"type": "function_call_output", "call_id": turn.tool_id, "output": turn.content}
         else:
             yield from _items(turn)
-    yield _message("user", chat.prompt)
 
 
 def _items(turn: Turn) -> Iterator[dict[str, Any]]:
@@ -81,6 +81,17 @@ def _tool(tool: Tool) -> dict[str, Any]:
     if tool.description is not None:
         function["description"] = tool.description
     return {**function, "strict": False}
+
+
+def _text(wanted: ResponseFormat | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    if wanted.schema is None:
+        return {"format": {"type": "json_object"}}
+    form: dict[str, Any] = {"type": "json_schema", "name": wanted.name, "schema": wanted.schema}
+    if wanted.strict is not None:
+        form["strict"] = wanted.strict
+    return {"format": form}
 
 
 def _tool_choice(choice: str | None) -> Any:

@@ -1,7 +1,7 @@
 """Who may pass, and how often: from a raw request to a caller in one tenant, or an error."""
 
 from tellstream.auth.bearer import bearer_token
-from tellstream.auth.tenants import tenant_id
+from tellstream.auth.tenants import lone_tenant, tenant_id
 from tellstream.core.errors import RequestError
 from tellstream.core.principals import Ctx
 from tellstream.limits.base import Caller
@@ -9,6 +9,7 @@ from tellstream.server.call import Call
 from tellstream.server.route import Route
 from tellstream.server.services import Services
 from tellstream.server.tenancy import Tenant
+from tellstream.server.tickets import redeem, ticket_of
 
 
 async def admit(services: Services, call: Call, route: Route) -> None:
@@ -18,7 +19,12 @@ async def admit(services: Services, call: Call, route: Route) -> None:
         RequestError: 400, 401, 403 or 429.
         ServerError: 503, the issuer of the token, or what counts requests, cannot be reached.
     """
-    call.ctx = ctx = await authenticate(services, call)
+    ticket = ticket_of(call.scope["query_string"]) if route.ticket else None
+    if ticket is not None:
+        call.ctx = ctx = await redeem(services.bookmarks, call, ticket, services.clock())
+        tenant_of(services, ctx)
+    else:
+        call.ctx = ctx = await authenticate(services, call)
     counted = caller(services, ctx)
     if not route.counts or route.scope not in ctx.scopes:  # the refusal has the fields too
         call.response_headers |= await services.admission.rate_headers(counted)
@@ -39,7 +45,8 @@ async def authenticate(services: Services, call: Call) -> Ctx:
     """
     token = bearer_token(call.headers, call.scope["query_string"])
     principal = await services.authenticator.principal(token, call.headers, services.clock())
-    ctx = principal.act_for(tenant_id(call.headers))
+    lone = lone_tenant(call.headers, principal.tenants) if call.protocol.lone_tenant else None
+    ctx = principal.act_for(tenant_id(call.headers) if lone is None else lone)
     tenant_of(services, ctx)
     return ctx
 

@@ -25,6 +25,7 @@ from tellstream.auth.http_fetch import HttpFetch
 from tellstream.auth.issuers import Issuer, embedded_issuer
 from tellstream.auth.keys import SigningKeys
 from tellstream.auth.metadata import issuer_identifier, protected_resource_metadata_url
+from tellstream.auth.own_page import OwnPage
 from tellstream.auth.passwords import Passwords
 from tellstream.auth.stored_keys import StoredKeys
 from tellstream.auth.tokens import TokenVerifier
@@ -43,6 +44,7 @@ from tellstream.providers.http import Timeouts, Upstream
 from tellstream.providers.simulator import Simulator
 from tellstream.server.application import Application
 from tellstream.server.auth_audit import record
+from tellstream.server.bookmarks import Bookmarks
 from tellstream.server.checks import is_shared
 from tellstream.server.client_address import ClientAddress
 from tellstream.server.dialects import load_dialect
@@ -129,10 +131,11 @@ def build(settings: Settings, catalog: Catalog, worker: int = 0) -> Application:
         await watcher.look()
         _background(stack, watcher.run())
 
+        page = OwnPage(public_url, lambda: tenancy.tenants)
         passwords = Passwords()
         stack.callback(passwords.close)
         place = await _keys(settings, store, stack) if settings.auth.embedded else None
-        authorization = await _authorization(public_url, store, place, passwords, stack)
+        authorization = await _authorization(public_url, store, place, passwords, page, stack)
         authenticator = _authenticator(settings, authorization, stack)
         administration = Administration.over(
             store,
@@ -174,6 +177,7 @@ def build(settings: Settings, catalog: Catalog, worker: int = 0) -> Application:
             client_address=ClientAddress(settings.auth.trusted_proxies),
             public_url=public_url,
             resource_metadata_url=protected_resource_metadata_url(public_url),
+            bookmarks=Bookmarks(store, time.time),
             observer=observer,
             tracer=tracer,
         )
@@ -261,12 +265,13 @@ async def _authorization(
     store: Store,
     place: KeyPlace | None,
     passwords: Passwords,
+    page: OwnPage,
     stack: AsyncExitStack,
 ) -> AuthorizationServer | None:
     if place is None:
         return None
     issuer = embedded_issuer(public_url, place.keys)
-    server = AuthorizationServer(store, issuer, place.keys, passwords, time.time, record)
+    server = AuthorizationServer(store, issuer, place.keys, passwords, time.time, record, page)
     stack.push_async_callback(server.close)
     await server.start()
     return server

@@ -23,6 +23,7 @@ from tellstream.server.refusals import is_noted
 from tellstream.server.route import Route
 from tellstream.server.routes import PUBLIC, ROUTES
 from tellstream.server.services import Services
+from tellstream.server.speaking import spoken
 
 log = structlog.get_logger("tellstream.http")
 
@@ -139,6 +140,7 @@ class Application:
         try:
             route, call.path_values = _TABLE.find(scope["method"], scope["path"])
             call.route = route.path
+            call.protocol = spoken(route, call.headers)
             check_declared_size(call.headers)
             if route.path not in PUBLIC:
                 await access.admit(services, call, route)
@@ -174,7 +176,9 @@ class Application:
         headers = error_headers(error, services.resource_metadata_url)
         if isinstance(error, MethodNotAllowedError):
             headers["Allow"] = error.allow
-        await call.json(error_body(error), headers, error.status)
+        shape = call.protocol.error
+        status, body = (error.status, error_body(error)) if shape is None else shape(error)
+        await call.json(body, headers, status)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

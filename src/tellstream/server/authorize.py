@@ -97,6 +97,16 @@ async def revoke(services: AuthorizationServices, call: Call) -> None:
     await _json(call, await server.revoke(call.headers, call.scope["query_string"], body))
 
 
+async def log_out(services: AuthorizationServices, call: Call) -> None:
+    """End the login of this browser, so that the next sign-in asks for the password.
+
+    The cookie is SameSite=Lax: a form or script of another site does not send it here.
+    """
+    server = _embedded(services)
+    await server.log_out(_cookie(services).read(call.headers))
+    await call.json({})
+
+
 async def style(_services: AuthorizationServices, call: Call) -> None:
     """Serve the style of the pages."""
     content = resources.files("tellstream.server").joinpath("web", "oauth.css").read_bytes()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from time import perf_counter
 
 from tellstream.core.principals import Ctx
+from tellstream.protocols.table import NATIVE
 from tellstream.server.asgi import NO_STORE, RawHeaders, Receive, Scope, Send, encode, raw_headers
 
 
@@ -19,6 +20,7 @@ class Call:
         path_values: what stands for the ``{names}`` of the route's path.
         status: of the response, once its head is out; else None.
         route: the path of the route, the same for all its aliases.
+        protocol: that the client speaks here.
         response_headers: sent with whatever answer is given.
         sent: bytes of the response's body so far.
         head_at: when the head went out (``time.perf_counter``), or None.
@@ -29,6 +31,7 @@ class Call:
         "head_at",
         "headers",
         "path_values",
+        "protocol",
         "receive",
         "request_id",
         "response_headers",
@@ -48,6 +51,7 @@ class Call:
         self.response_headers = {"X-Request-Id": request_id, "X-Content-Type-Options": "nosniff"}
         self.path_values: dict[str, str] = {}
         self.route = ""
+        self.protocol = NATIVE
         self.status: int | None = None
         self.sent = 0
         self.head_at: float | None = None

@@ -17,6 +17,8 @@ DIALECTS: Final = {
     "ollama": "tellstream.providers.ollama:Ollama",
 }
 """Where each dialect lives; imported when a provider speaks it."""
+ANY_JSON: Final = frozenset(DIALECTS) - {"anthropic-messages"}
+"""Dialects that can ask for JSON without a schema of it."""
 
 
 def build_offer(settings: Settings, environ: Mapping[str, str]) -> Catalog:

@@ -7,21 +7,20 @@ from typing import Any, Final
 from tellstream.auth.authorization_server import AuthorizationServer
 from tellstream.auth.metadata import authorization_server_metadata, protected_resource_metadata
 from tellstream.core.errors import RequestError, ServerError
-from tellstream.core.frames import decode_frame
-from tellstream.core.private import keep_private
 from tellstream.core.transcript import Transcript, fold
-from tellstream.limits.base import Terms
 from tellstream.protocols import native
-from tellstream.server.access import caller, tenant_of
+from tellstream.protocols.table import OPENAI
+from tellstream.server.access import tenant_of
 from tellstream.server.asgi import NO_STORE
-from tellstream.server.body import check_json, read_body
 from tellstream.server.call import Call
+from tellstream.server.following import follow_in
+from tellstream.server.openai_chat import list_models
 from tellstream.server.openapi import openapi_document
-from tellstream.server.position import idempotency_key, position, wants_snapshot
+from tellstream.server.position import position, wanted_protocol, wants_snapshot
 from tellstream.server.services import Services
-from tellstream.server.sse_response import SSE_HEADERS, Pace, collect, follow
-from tellstream.streams.attachment import Attachment, failure
-from tellstream.streams.idempotency import idempotency
+from tellstream.server.sse_response import SSE_HEADERS, follow
+from tellstream.server.starting import pace, read_question, start, whole
+from tellstream.streams.attachment import Attachment
 
 CACHEABLE: Final = {"Cache-Control": "public, max-age=600", "Access-Control-Allow-Origin": "*"}
 """Discovery documents and keys: for ten minutes, from any page."""
@@ -37,7 +36,7 @@ async def chat_stream(services: Services, call: Call) -> None:
     """Start a stream and follow it."""
     attachment = await _start(services, call)
     try:
-        await follow(attachment, call, _pace(services), failure=attachment.early_failure)
+        await follow(attachment, call, pace(services), failure=attachment.early_failure)
     finally:
         attachment.close()
 
@@ -46,6 +45,7 @@ async def stream_events(services: Services, call: Call) -> None:
     """Replay a stream from a position, then follow it; 204 if nothing will come any more."""
     after = position(call.headers, call.scope["query_string"])
     fold_first = wants_snapshot(call.scope["query_string"])
+    protocol = wanted_protocol(call.scope["query_string"])
     attachment = await services.streams.resume(call.ctx, call.path_values["id"], after)
     call.response_headers["X-Stream-Id"] = call.path_values["id"]
     try:
@@ -57,7 +57,11 @@ async def stream_events(services: Services, call: Call) -> None:
             await call.head(200, SSE_HEADERS)
             await call.send({"type": "http.response.body", "body": b""})
             return
-        await follow(attachment, call, _pace(services), fold_first=fold_first)
+        at_once = pace(services)._replace(commit=0.0)  # no failure can change the status
+        if protocol.encoder is None:
+            await follow(attachment, call, at_once, fold_first=fold_first)
+        else:
+            await follow_in(protocol, services, call, at_once, after, fold_first=fold_first)
     finally:
         attachment.close()
 
@@ -65,15 +69,7 @@ async def stream_events(services: Services, call: Call) -> None:
 async def chat(services: Services, call: Call) -> None:
     """Start a stream, wait for its end, answer with the fold."""
     attachment = await _start(services, call)
-    try:
-        frames = await collect(attachment.reader, call)
-        early = attachment.early_failure(frames)
-    finally:
-        attachment.close()
-    events = [decode_frame(frame)[1] for frame in frames]
-    error = early or failure(events)
-    if error is not None:
-        raise error
+    events = await whole(attachment, call)
     await call.json({"data": _answer(attachment.key.stream_id, fold(events))})
 
 
@@ -90,6 +86,9 @@ async def stream_cancel(services: Services, call: Call) -> None:
 
 async def models(services: Services, call: Call) -> None:
     """List the models of the tenant, its default first."""
+    if call.protocol is OPENAI:
+        await list_models(services, call)
+        return
     tenant = tenant_of(services, call.ctx)
     default = tenant.default_model
     await call.json({"data": [{"id": m, "default": m == default} for m in tenant.models]})
@@ -148,41 +147,17 @@ async def docs_style(_services: Services, call: Call) -> None:
 
 
 async def _start(services: Services, call: Call) -> Attachment:
-    """Admit a chat request and start its stream (the check order of the HTTP surface)."""
-    ctx = call.ctx
-    tenant = tenant_of(services, ctx)
-    limits = tenant.settings.limits
-    check_json(call.headers)
-    key = idempotency_key(call.headers)
-    body = await read_body(call.receive)
-    chat_request = native.parse(
-        body,
+    """Admit a chat request and start its stream."""
+    question = await read_question(services, call)
+    limits = question.limits
+    chat = native.parse(
+        question.body,
         prompt_chars=limits.prompt_chars,
         history_messages=limits.history_messages,
-        system=tenant.settings.system,
+        system=limits.system,
     )
-    turns = (turn.content for turn in chat_request.history)
-    keep_private((chat_request.prompt, *turns, chat_request.system or ""))
-    model = chat_request.model or tenant.default_model
-    targets = tenant.models.get(model)
-    if targets is None:
-        raise RequestError("validation_error", details=(("model", "is not one of your models"),))
-    attachment = await services.streams.start(
-        ctx,
-        model,
-        chat_request,
-        targets,
-        Terms(caller(services, ctx), tenant.prices.get(model)),
-        idempotency=None if key is None else idempotency(ctx, call.route, key, body),
-        after=0 if key is None else position(call.headers, b""),
-    )
-    call.response_headers["X-Stream-Id"] = attachment.key.stream_id
-    return attachment
-
-
-def _pace(services: Services) -> Pace:
-    streams = services.settings.streams
-    return Pace(streams.commit_seconds, streams.heartbeat_seconds, services.streams.drain_notice)
+    after = 0 if question.key is None else position(call.headers, b"")
+    return await start(services, call, question, chat, after)
 
 
 def _answer(stream_id: str, transcript: Transcript) -> Mapping[str, Any]:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from tellstream import __version__
 from tellstream.auth.tenants import MAX_TENANT
 from tellstream.core.errors import CODES
+from tellstream.server import openapi_compatible
 from tellstream.server.openapi_admin import STRUCTS, admin_models, admin_operations
 from tellstream.server.openapi_operations import (
     EVENT,
     OPERATIONS,
+    OTHER_EVENT,
     RESPONSE_HEADERS,
     SSE,
     Media,
@@ -36,7 +38,10 @@ _RATE_HEADERS: Final = (
     "RateLimit-Policy",
     "RateLimit",
 )
-_STREAM_PATHS: Final = ("/v1/chat", "/v1/chat/stream", "/v1/streams/{id}/events")
+_STREAM_PATHS: Final = (
+    "/v1/chat", "/v1/chat/stream", "/v1/streams/{id}/events", "/v1/chat/completions",
+    "/v1/ui/chat", "/v1/ag-ui",
+)  # fmt: skip
 _SCOPES: Final[Mapping[str, str]] = {
     "chat": "start, read and cancel own streams",
     "streams:all": "other subjects' streams of the tenant",
@@ -68,7 +73,7 @@ def openapi_document(
     Raises:
         KeyError: a route has no row among the operations.
     """
-    known = {**OPERATIONS, **admin_operations()}
+    known = {**OPERATIONS, **openapi_compatible.OPERATIONS, **admin_operations()}
     paths: dict[str, Any] = {}
     for route in routes:
         operation = _operation(route, known[route.method, route.path], route.path in public)
@@ -93,7 +98,10 @@ def openapi_document(
         "servers": [{"url": public_url}],
         "paths": paths,
         "components": {
-            "schemas": schemas(STRUCTS, admin_models()),
+            "schemas": {
+                **schemas(STRUCTS, (*openapi_compatible.MODELS, *admin_models())),
+                **openapi_compatible.SCHEMAS,
+            },
             "headers": {
                 name: {"description": text, "schema": schema}
                 for name, (schema, text) in RESPONSE_HEADERS.items()
@@ -118,7 +126,7 @@ def _operation(route: "Route", known: Operation, public: bool) -> dict[str, Any]
         "summary": route.summary,
         "security": [] if public else [{"oauth": [route.scope]}],
         "parameters": [
-            *([] if public else [_TENANT]),
+            *([] if public else [_TENANT | {"required": not route.protocols[0].lone_tenant}]),
             *({"name": n, "in": "path", "required": True, "schema": _segment()} for n in names),
             *(
                 {"name": p.name, "in": p.place, "schema": p.schema, "description": p.text}
@@ -169,9 +177,16 @@ def _headers(route: "Route", status: int, public: bool) -> Iterable[str]:
 
 def _content(media: Media) -> dict[str, Any]:
     return {
-        name: {"schema": schema} | ({"itemSchema": EVENT} if name == SSE else {})
+        name: {"schema": schema} | ({"itemSchema": _item(schema)} if name == SSE else {})
         for name, schema in media.items()
     }
+
+
+def _item(events: Schema) -> Schema:
+    """Describe one event; where the protocol is chosen by the request, it is one of two kinds."""
+    if "x-protocols" in events:
+        return {"anyOf": [EVENT, OTHER_EVENT]}
+    return EVENT if "x-event-schemas" in events else OTHER_EVENT
 
 
 def _operation_id(method: str, path: str) -> str:

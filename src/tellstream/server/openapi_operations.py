@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeAlias, get_args
 
 from tellstream.core.events import EVENT_TYPES
+from tellstream.protocols.table import PROTOCOLS
 from tellstream.server.openapi_schemas import CURSOR, STRING, Schema, ref
 from tellstream.server.usage import DEFAULT_DAYS, DEFAULT_LIMIT, MAX_LIMIT
 from tellstream.storage.base import By
@@ -60,7 +61,7 @@ def json(schema: str) -> Media:
 NOTHING: Final[Media] = {}
 _HTML: Final[Media] = {"text/html": STRING}
 _EVENTS: Final[Media] = {
-    SSE: {
+    SSE: {  # only of the native protocol; others have no schemas here
         "type": "array",
         "description": "Server-sent events, each `id`, `event`, `data`. The data of each event "
         "type is described in x-event-schemas.",
@@ -85,13 +86,19 @@ EVENT: Final[Schema] = {
     "oneOf": [_event(name) for name in EVENT_TYPES],
 }
 """One event of a stream (OpenAPI 3.2, ``itemSchema``)."""
+OTHER_EVENT: Final[Schema] = {
+    "type": "object",
+    "properties": {"data": STRING},
+    "required": ["data"],
+}
+"""One event of another protocol."""
 _SEQUENCE: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 _DAY: Final[Schema] = {"type": "string", "format": "date"}
 _BODY: Final[Media] = json("ChatBody")
 _LAST_EVENT: Final = Parameter(
     "Last-Event-ID", "header", _SEQUENCE, "The last event that the reader has."
 )
-_KEY: Final = Parameter(
+KEY: Final = Parameter(
     "Idempotency-Key",
     "header",
     {"type": "string", "pattern": r'^("[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})$'},
@@ -99,7 +106,7 @@ _KEY: Final = Parameter(
     "after Last-Event-ID on, if that is given as well.",
 )
 _BAD_BODY: Final = (408, 415, 422)
-_CHAT: Final = (*_BAD_BODY, 409, 410, 429, 502, 504)
+CHAT_REFUSALS: Final = (*_BAD_BODY, 409, 410, 429, 502, 504)
 _GRANT: Final = {400: json("OAuthError"), 401: json("OAuthError")}
 _PAGES: Final = {303: NOTHING, 400: _HTML, 403: _HTML, 503: _HTML}
 _OFF: Final = 404  # the embedded authorization server is off
@@ -110,11 +117,13 @@ def _text(media_type: str) -> Operation:
 
 
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
-    ("POST", "/v1/chat/stream"): Operation({200: _EVENTS}, _CHAT, _BODY, (_KEY,)),
-    ("POST", "/v1/chat"): Operation({200: json("Answer")}, _CHAT, _BODY, (_KEY,)),
+    ("POST", "/v1/chat/stream"): Operation(
+        {200: _EVENTS}, CHAT_REFUSALS, _BODY, (KEY, _LAST_EVENT)
+    ),
+    ("POST", "/v1/chat"): Operation({200: json("Answer")}, CHAT_REFUSALS, _BODY, (KEY,)),
     ("GET", "/v1/streams/{id}"): Operation({200: json("StreamAnswer")}, (410,)),
     ("GET", "/v1/streams/{id}/events"): Operation(
-        {200: _EVENTS, 204: NOTHING},
+        {200: {SSE: {**_EVENTS[SSE], "x-protocols": list(PROTOCOLS)}}, 204: NOTHING},
         (409, 410),
         parameters=(
             _LAST_EVENT,
@@ -125,6 +134,13 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
                 {"type": "integer", "enum": [0, 1]},
                 "1: fold the deltas so far into few large ones.",
             ),
+            Parameter(
+                "protocol",
+                "query",
+                {"type": "string", "enum": list(PROTOCOLS), "default": "native"},
+                "How to say the events; the schemas here are of the native protocol.",
+            ),
+            Parameter("ticket", "query", STRING, "In the place of a token, for EventSource."),
         ),
     ),
     ("POST", "/v1/streams/{id}/cancel"): Operation({202: json("StreamAnswer")}, (410,)),
@@ -188,6 +204,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         (_OFF, 408, 413, 503),
         {FORM: ref("RevocationRequest")},
     ),
+    ("POST", "/oauth/logout"): Operation({200: {JSON: {"type": "object"}}}, (_OFF, 503)),
     ("GET", "/oauth/jwks"): Operation({200: json("KeySet")}, (_OFF,)),
     ("GET", "/.well-known/oauth-authorization-server"): Operation(
         {200: json("AuthorizationServerMetadata")}, (_OFF,)
@@ -202,6 +219,13 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/docs"): _text("text/html"),
     ("GET", "/docs/docs.js"): _text("text/javascript"),
     ("GET", "/docs/docs.css"): _text("text/css"),
+    ("GET", "/"): _text("text/html"),
+    ("GET", "/usage"): _text("text/html"),
+    ("GET", "/web/{name}"): Operation(
+        {200: dict.fromkeys(("text/javascript", "text/css", "image/svg+xml"), STRING)}, (404,)
+    ),
+    ("GET", "/client/tellstream.js"): _text("text/javascript"),
+    ("GET", "/client/tellstream.d.ts"): _text("text/plain"),
 }
 RESPONSE_HEADERS: Final[Mapping[str, tuple[Schema, str]]] = {
     "X-Request-Id": (STRING, "Of this request."),

@@ -5,6 +5,8 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from tellstream.core.errors import RequestError
+from tellstream.protocols.base import OutputProtocol
+from tellstream.protocols.table import NATIVE, PROTOCOLS
 from tellstream.server.asgi import RawHeaders
 
 # Sequence numbers of a stream; a log holds some ten thousand.
@@ -41,6 +43,19 @@ def wants_snapshot(query_string: bytes) -> bool:
     if given not in (["0"], ["1"]):
         raise RequestError("invalid_request", "snapshot is 1 or 0.")
     return given == ["1"]
+
+
+def wanted_protocol(query_string: bytes) -> OutputProtocol:
+    """Read ``?protocol=``; native if it is not given.
+
+    Raises:
+        RequestError: ``invalid_request``, there is no such protocol, or it is given twice.
+    """
+    query = parse_qs(query_string.decode("latin-1"), keep_blank_values=True)
+    given = query.get("protocol", [NATIVE.name])
+    if len(given) > 1 or given[0] not in PROTOCOLS:
+        raise RequestError("invalid_request", f"protocol is one of {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[given[0]]
 
 
 def idempotency_key(headers: RawHeaders) -> str | None:

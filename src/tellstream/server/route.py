@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias
 
+from tellstream.protocols.base import OutputProtocol
+from tellstream.protocols.table import NATIVE
 from tellstream.server.call import Call
 from tellstream.server.services import Services
 
@@ -20,6 +22,8 @@ class Route(NamedTuple):
         scope: the scope that the token needs; None on public routes.
         aliases: further paths.
         counts: whether a request counts towards the requests per minute.
+        protocols: what it speaks; the first one, unless the client is known to speak another.
+        ticket: whether a ticket can take the place of a token.
     """
 
     method: str
@@ -29,3 +33,5 @@ class Route(NamedTuple):
     scope: str | None = None
     aliases: tuple[str, ...] = ()
     counts: bool = False
+    protocols: tuple[OutputProtocol, ...] = (NATIVE,)
+    ticket: bool = False

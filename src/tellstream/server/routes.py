@@ -6,9 +6,12 @@ no change elsewhere can lose it.
 
 from typing import Final
 
+from tellstream.protocols.table import NATIVE, OPENAI
 from tellstream.server import authorize, handlers
 from tellstream.server.admin.routes import ADMIN_ROUTES
+from tellstream.server.compatible_routes import COMPATIBLE_ROUTES
 from tellstream.server.route import Route
+from tellstream.server.static_files import PAGE_PATHS, PAGE_ROUTES
 from tellstream.server.usage import usage
 
 ROUTES: Final = (
@@ -36,7 +39,9 @@ ROUTES: Final = (
         handlers.stream_events,
         "Replay a stream after Last-Event-ID or ?after=, then follow it",
         "chat",
+        ticket=True,
     ),
+    *COMPATIBLE_ROUTES,
     Route(
         "POST",
         "/v1/streams/{id}/cancel",
@@ -52,12 +57,20 @@ ROUTES: Final = (
         "usage",
     ),
     *ADMIN_ROUTES,
-    Route("GET", "/v1/models", handlers.models, "The models this tenant may use", "chat"),
+    Route(
+        "GET",
+        "/v1/models",
+        handlers.models,
+        "The models this tenant may use",
+        "chat",
+        protocols=(NATIVE, OPENAI),
+    ),
     Route("GET", "/oauth/authorize", authorize.authorize, "Log in and consent (for browsers)"),
     Route("POST", "/oauth/authorize", authorize.submit, "The forms of these pages"),
     Route("GET", "/oauth/style.css", authorize.style, "Their style"),
     Route("POST", "/oauth/token", authorize.token, "Get an access token"),
     Route("POST", "/oauth/revoke", authorize.revoke, "Revoke a token (RFC 7009)"),
+    Route("POST", "/oauth/logout", authorize.log_out, "End the login of this browser"),
     Route("GET", "/oauth/jwks", handlers.oauth_jwks, "The keys that sign access tokens"),
     Route(
         "GET",
@@ -77,6 +90,7 @@ ROUTES: Final = (
     Route("GET", "/docs", handlers.docs_page, "Interactive reference"),
     Route("GET", "/docs/docs.js", handlers.docs_script, "Its script"),
     Route("GET", "/docs/docs.css", handlers.docs_style, "Its style"),
+    *PAGE_ROUTES,
 )
 
 PUBLIC: Final = frozenset(
@@ -85,6 +99,7 @@ PUBLIC: Final = frozenset(
         "/oauth/style.css",
         "/oauth/token",
         "/oauth/revoke",
+        "/oauth/logout",
         "/oauth/jwks",
         "/.well-known/oauth-authorization-server",
         "/.well-known/oauth-protected-resource",
@@ -94,5 +109,6 @@ PUBLIC: Final = frozenset(
         "/docs",
         "/docs/docs.js",
         "/docs/docs.css",
+        *PAGE_PATHS,
     }
 )

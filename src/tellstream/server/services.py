@@ -9,6 +9,7 @@ from tellstream.auth.authenticator import Authenticator
 from tellstream.auth.authorization_server import AuthorizationServer
 from tellstream.core.observer import NullObserver, NullTracer, Observer, Tracer
 from tellstream.limits.base import Admission
+from tellstream.server.bookmarks import Bookmarks
 from tellstream.server.client_address import ClientAddress
 from tellstream.server.refusals import Refusals
 from tellstream.server.tenancy import Tenancy, Tenant
@@ -29,6 +30,7 @@ class Services:
         client_address: tells where a request comes from.
         public_url: issuer, resource and base of all metadata.
         resource_metadata_url: named in challenges.
+        bookmarks: small facts that all workers share.
         clock: Unix seconds.
     """
 
@@ -44,6 +46,7 @@ class Services:
     client_address: ClientAddress
     public_url: str
     resource_metadata_url: str
+    bookmarks: Bookmarks
     observer: Observer = field(default_factory=NullObserver)
     tracer: Tracer = field(default_factory=NullTracer)
     clock: Callable[[], float] = field(default=time.time)

@@ -7,7 +7,7 @@ transport's buffer is the only one, and while it is full this reader waits, alon
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from tellstream.core.errors import ChatError
@@ -52,6 +52,8 @@ async def follow(
     *,
     failure: Callable[[list[bytes]], ChatError | None] = lambda _frames: None,
     fold_first: bool = False,
+    encode: Callable[[list[bytes]], bytes] = b"".join,
+    headers: Mapping[str, str] = SSE_HEADERS,
 ) -> None:
     """Write a stream's events to the client until the end or until the client leaves.
 
@@ -65,6 +67,8 @@ async def follow(
         failure: asked with the first frames before the head goes out: an error to answer with
             instead.
         fold_first: begin with a snapshot of what is in the log now.
+        encode: says frames in the client's protocol; a batch may come to nothing.
+        headers: of the response.
 
     Raises:
         ChatError: what ``failure`` gave.
@@ -85,13 +89,16 @@ async def follow(
                 error = failure(frames)
                 if error is not None:
                     raise error
-                await call.head(200, SSE_HEADERS)
+                await call.head(200, headers)
             if pace.drain.given and call.status is not None and not advised:
                 advised = True
                 await _write(call, RETRY)
-            if frames:
-                await _write(call, b"".join(frames))
+            written = encode(frames) if frames else b""
+            if written:
+                await _write(call, written)
                 quiet_since = time()
+            elif frames:
+                await asyncio.sleep(0)  # nothing that is to be said: look for more, but not alone
             elif reader.ended or leave:
                 await call.send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
