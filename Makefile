@@ -18,8 +18,8 @@ serve: setup ## run the server with what the environment offers
 demo: setup ## start a server on a free port, stream one answer through it, check it, stop
 	$(BIN)/tellstream demo
 
-test: setup ## run the tests
-	$(BIN)/python -m pytest
+test: setup ## run the tests, four at a time: much of it is waiting for processes and timers
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 check: setup ## formatting, lint, types, import directions
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python -m pytest tests/test_architecture.py

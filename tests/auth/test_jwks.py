@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
@@ -149,6 +149,7 @@ JSON = st.recursive(
 MEMBERS = ["kty", "n", "e", "crv", "x", "y", "kid", "use", "alg", "key_ops", "d", "oth"]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # deep JSON, on a busy machine
 @given(st.sampled_from([RSA, EC, OKP]), st.dictionaries(st.sampled_from(MEMBERS), JSON))
 def test_any_row_is_a_usable_key_or_skipped(key: Any, changes: dict[str, object]) -> None:
     found = parse(public(key) | changes, GOOD)

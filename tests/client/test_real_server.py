@@ -67,7 +67,7 @@ async def test_connections_that_die_in_their_heads_do_not_stop_it(
 async def test_a_start_whose_answer_is_lost_finds_its_stream_again(
     server: Running, simulator: Simulator, kind: str
 ) -> None:
-    async with cutting(server.url, seed=5, least=1, most=700) as proxy:
+    async with cutting(server.url, seed=5, least=1, most=1200) as proxy:
         got = await read(kind, proxy.url, server.token(), fields={"model": "thinks"})
     straight = await read(kind, server.url, server.token(), resume={"stream_id": got.stream_id})
     assert got.error is None

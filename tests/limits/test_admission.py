@@ -1,7 +1,7 @@
 """Admission, leases, allowances and settlements, over counters in memory."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -387,7 +387,7 @@ async def test_refusals_of_a_long_outage_leave_little_behind(counters: Away) -> 
 async def test_what_was_spent_before_the_start_counts(counters: Away) -> None:
     asked = []
 
-    async def history(tenant: int, now: float) -> Spent:
+    async def history(tenant: int, now: float, without: Collection[str]) -> Spent:
         asked.append((tenant, now))
         return Spent(tokens=95)
 
@@ -403,7 +403,7 @@ async def test_a_rush_asks_the_ledger_once(counters: Away) -> None:
     asked = asyncio.Event()
     calls = 0
 
-    async def history(tenant: int, now: float) -> Spent:
+    async def history(tenant: int, now: float, without: Collection[str]) -> Spent:
         nonlocal calls
         calls += 1
         await asked.wait()
@@ -427,7 +427,7 @@ async def test_a_rush_asks_the_ledger_once(counters: Away) -> None:
 async def test_an_unreadable_ledger_is_told_to_all_who_asked(counters: Away) -> None:
     calls = 0
 
-    async def history(tenant: int, now: float) -> Spent:
+    async def history(tenant: int, now: float, without: Collection[str]) -> Spent:
         nonlocal calls
         calls += 1
         await asyncio.sleep(0.01)
@@ -441,7 +441,7 @@ async def test_an_unreadable_ledger_is_told_to_all_who_asked(counters: Away) -> 
 
 
 async def test_an_unreadable_ledger_admits_nobody(counters: Away) -> None:
-    async def history(tenant: int, now: float) -> Spent:
+    async def history(tenant: int, now: float, without: Collection[str]) -> Spent:
         raise ServerError("service_unavailable", retry_after=1)
 
     async with admission(counters, history=history) as limits:
@@ -451,7 +451,7 @@ async def test_an_unreadable_ledger_admits_nobody(counters: Away) -> None:
 
 
 async def test_counters_that_ask_for_ever_admit_nobody(counters: Away) -> None:
-    async def history(tenant: int, now: float) -> Spent:
+    async def history(tenant: int, now: float, without: Collection[str]) -> Spent:
         await counters.settle(Lease(1, "ann", "other"), 1, 1)  # makes this answer outdated
         return Spent()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tellstream.core.usage import FinishReason, Usage
 from tellstream.limits.base import Spent
-from tellstream.limits.history import LedgerHistory
+from tellstream.limits.history import MAX_WITHOUT, LedgerHistory
 from tellstream.storage.base import Settlement, UsageRow
 from tellstream.storage.sqlite import SqliteLedger
 
@@ -37,8 +37,12 @@ async def test_the_day_counts_tokens_and_the_month_money(tmp_path: Path) -> None
                 )
                 await ledger.settle(tenant, row.stream_id, settlement, row=row)
         history = LedgerHistory(ledger)
-        assert await history(1, NOW) == Spent(tokens=11_000 + 2, cost=1110)
-        assert await history(2, NOW) == Spent(tokens=11_000 + 4, cost=2220)
-        assert await history(3, NOW) == Spent()
+        assert await history(1, NOW, ()) == Spent(tokens=11_000 + 2, cost=1110)
+        assert await history(2, NOW, ()) == Spent(tokens=11_000 + 4, cost=2220)
+        assert await history(3, NOW, ()) == Spent()
+        # What is left out is counted when it is settled.
+        assert await history(1, NOW, ("today-1", "unknown")) == Spent(tokens=10_001, cost=110)
+        many = [f"s{n}" for n in range(MAX_WITHOUT + 1)]
+        assert await history(1, NOW, many) == Spent(tokens=11_000 + 2, cost=1110)
     finally:
         await ledger.close()

@@ -38,6 +38,10 @@ SCRIPTS = {
     "mark-b": "sim:mark=b,words=60,delay_ms=2",
     "echo": "sim:echo=1",
 }
+PATIENT = {"connect": 10.0, "headers": 10.0, "first_token": 10.0, "idle": 10.0, "total": 60.0}
+"""Seconds that a provider may take: longer than it takes on a busy machine."""
+HASTY = {"connect": 0.5, "headers": 0.5, "first_token": 0.6, "idle": 0.5, "total": 20.0}
+"""For tests in which a provider says nothing until a timer runs out."""
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +82,7 @@ def tables(simulator: Simulator, replay: ReplayProvider, **changes: Any) -> dict
         },
         "streams": {"commit_seconds": 0.2, "heartbeat_seconds": 0.2, "detach_seconds": 0.2},
         "retries": {"max": 0},
-        "timeouts": {
-            "connect": 0.5, "headers": 0.5, "first_token": 0.6, "idle": 0.5, "total": 20.0,
-        },
+        "timeouts": PATIENT,
         **changes,
     }  # fmt: skip
 
@@ -90,4 +92,12 @@ async def server(
     tmp_path: Path, simulator: Simulator, replay: ReplayProvider
 ) -> AsyncIterator[Running]:
     async with tellstream(tmp_path, **tables(simulator, replay)) as server:
+        yield server
+
+
+@pytest.fixture
+async def hasty(
+    tmp_path: Path, simulator: Simulator, replay: ReplayProvider
+) -> AsyncIterator[Running]:
+    async with tellstream(tmp_path, **tables(simulator, replay, timeouts=HASTY)) as server:
         yield server

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from server.conftest import tables
+from server.conftest import HASTY, tables
 from support.chat import ask
 from support.replay import ReplayProvider
 from support.server import Running, tellstream
@@ -51,7 +51,7 @@ async def test_what_nobody_charges_for_is_not_billed(
     completion: int,
     estimated: bool,
 ) -> None:
-    changes = tables(simulator, replay)
+    changes = tables(simulator, replay, timeouts=HASTY)
     changes["models"]["gone"] = {"targets": ["gone/x"]}
     cut = ["sim/sim:words=9,fault=eof,at=0", "sim/sim:status=503"]
     changes["models"]["cut-then-refused"] = {"targets": cut}

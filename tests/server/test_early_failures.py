@@ -49,13 +49,13 @@ async def test_a_busy_provider_becomes_503_with_its_retry_after(patient: Running
     assert reply.headers["Retry-After"] == "7"
 
 
-async def test_a_provider_that_never_answers_is_a_timeout(server: Running) -> None:
-    reply = await ask(server, {"prompt": "x", "model": "no-head"}, path="/v1/chat")
+async def test_a_provider_that_never_answers_is_a_timeout(hasty: Running) -> None:
+    reply = await ask(hasty, {"prompt": "x", "model": "no-head"}, path="/v1/chat")
     assert (reply.status, reply.json["error"]) == (504, "provider_timeout")
 
 
-async def test_after_the_commit_time_a_failure_is_a_stream_that_ends(server: Running) -> None:
-    reply = await ask(server, {"prompt": "x", "model": "silent"})
+async def test_after_the_commit_time_a_failure_is_a_stream_that_ends(hasty: Running) -> None:
+    reply = await ask(hasty, {"prompt": "x", "model": "silent"})
     assert reply.status == 200
     assert reply.types == ["stream_start", "error", "stream_end"]
     assert reply.transcript.error is not None
@@ -63,8 +63,8 @@ async def test_after_the_commit_time_a_failure_is_a_stream_that_ends(server: Run
     assert reply.transcript.finish_reason == "Error"
 
 
-async def test_keep_alives_fill_the_silence_between_frames_only(server: Running) -> None:
-    reply = await ask(server, {"prompt": "x", "model": "stalls"})
+async def test_keep_alives_fill_the_silence_between_frames_only(hasty: Running) -> None:
+    reply = await ask(hasty, {"prompt": "x", "model": "stalls"})
     assert b"\n\n: keep-alive\n" in reply.body
     assert reply.body.count(b"\n\n") == len(reply.events)  # no blank line of its own
     assert reply.transcript.error is not None
@@ -111,13 +111,13 @@ async def test_head_and_first_events_arrive_together(server: Running) -> None:
     writer.close()
 
 
-async def test_a_failed_stream_is_told_to_a_late_client_too(server: Running) -> None:
+async def test_a_failed_stream_is_told_to_a_late_client_too(hasty: Running) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.post(
-            server.url + "/v1/chat/stream",
+            hasty.url + "/v1/chat/stream",
             json={"prompt": "x", "model": "silent"},
-            headers=server.headers(),
+            headers=hasty.headers(),
         ) as response,
     ):
         events, _ = parse(await response.read())

@@ -10,7 +10,7 @@ from typing import Any, Self
 import aiohttp
 import pytest
 
-from server.conftest import tables
+from server.conftest import PATIENT, tables
 from support.chat import ask, parse
 from support.replay import ReplayProvider
 from support.server import Running, tellstream
@@ -210,7 +210,11 @@ async def test_places_come_back(
 ) -> None:
     streams = {"commit_seconds": 0.2, "heartbeat_seconds": 0.2, "on_disconnect": "cancel"}
     limits = {"concurrent_streams": 3}
-    async with start(limits, model=model, streams=streams) as server, Many(server) as many:
+    patience = PATIENT | {"idle": 1.0}  # "stalls" fails soon
+    async with (
+        start(limits, model=model, streams=streams, timeouts=patience) as server,
+        Many(server) as many,
+    ):
         assert (await many.start(8)).count((200, "")) == 3
         await how(many)
         async with asyncio.timeout(PATIENCE):

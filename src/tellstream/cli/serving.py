@@ -39,14 +39,22 @@ def serve(config: Path | None, host: str, port: int, workers: int) -> None:
         raise CliError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     configure_logging(sys.stderr).hide(catalog.secrets)
     first = asyncio.run(prepare(settings, catalog))
-    if first is not None:  # at once: whatever fails from here on, it is not shown again
-        _say(_first_administrator(first))
     application = build(settings, catalog)
-    text = banner(settings, catalog, listener, config, workers)
+    text = banner(settings, catalog, listener, config, workers, first)
     drain = settings.streams.drain_seconds
-    if workers > 1:
-        sys.exit(Workers(workers, listener, config, drain).run(lambda: _say(text)))
-    run(application, listener, drain, lambda: _say(text))
+    said: list[str] = []
+
+    def started() -> None:
+        said.append(text)
+        _say(text)
+
+    try:
+        if workers > 1:
+            sys.exit(Workers(workers, listener, config, drain).run(started))
+        run(application, listener, drain, started)
+    finally:
+        if first is not None and not said:  # it is never shown again
+            _say(_first_administrator(first))
 
 
 def _say(text: str) -> None:
@@ -66,6 +74,7 @@ def banner(
     listener: socket.socket,
     config: Path | None,
     workers: int,
+    first: FirstAdmin | None,
 ) -> str:
     """Say where the server listens, what it offers, and how to try it."""
     host, port = listener.getsockname()[:2]
@@ -83,6 +92,8 @@ def banner(
             "No provider key was found in the environment: the built-in simulator answers."
         )
     lines += notices(settings)
+    if first is not None:
+        lines.append(_first_administrator(first))
     ignored = foreign_variables(os.environ)
     if ignored:
         lines.append(f"Ignored, because they are no keys of ours: {', '.join(ignored)}")

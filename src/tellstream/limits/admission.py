@@ -5,7 +5,7 @@ is kept and delivered again with each renewal.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -50,7 +50,7 @@ log = structlog.get_logger("tellstream.limits")
 _Value = TypeVar("_Value")
 
 
-async def nothing_spent(_tenant: int, _now: float) -> Spent:
+async def nothing_spent(_tenant: int, _now: float, _without: Collection[str]) -> Spent:
     """Be the history of a server without a ledger."""
     return Spent()
 
@@ -246,7 +246,7 @@ class SharedAdmission:
         return await asyncio.shield(asked)
 
     async def _look_up(self, tenant: int, outcome: Outcome) -> Seed:
-        return Seed(outcome.version, await self._history(tenant, outcome.now))
+        return Seed(outcome.version, await self._history(tenant, outcome.now, outcome.held))
 
     async def deliver(self, lease: Lease, tokens: int, cost: int, *, used: bool) -> None:
         """Settle; returns soon, whatever happens."""

@@ -12,7 +12,7 @@
   on; what they used is settled when the counters are back.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -117,9 +117,10 @@ class Spent(msgspec.Struct, frozen=True):
     cost: int = 0
 
 
-History: TypeAlias = Callable[[int, float], Awaitable[Spent]]
-"""Tells what a tenant has used up to now (Unix seconds), from the ledger. Asked when the counters
-know nothing of the tenant: after a start, or when Redis was emptied. May raise ServerError."""
+History: TypeAlias = Callable[[int, float, Collection[str]], Awaitable[Spent]]
+"""Tells what a tenant has used up to now (Unix seconds), from the ledger, without streams, given
+by their ids: they are counted when they are settled here, and may be in the ledger already. Asked
+when the counters do not know: after a start, when Redis was emptied. May raise ServerError."""
 
 
 class Terms(NamedTuple):

@@ -4,7 +4,8 @@ Each call is atomic over all workers. ``tests/limits`` runs the same tests on ev
 
 What a tenant has spent is known after ``reserve`` was given a ``Seed``; until then the answer is
 ``unseeded``, with a version to be given back: whoever settles meanwhile raises it, so that an
-outdated seed is refused.
+outdated seed is refused. Reservations that were given back unsettled are asked about anew, too:
+their streams may be in the ledger.
 """
 
 from collections.abc import Sequence
@@ -53,7 +54,12 @@ class Lease(NamedTuple):
 
 
 class Seed(NamedTuple):
-    """What a tenant has spent, for counters that do not know."""
+    """What a tenant has spent, for counters that do not know.
+
+    Attributes:
+        version: of the answer that asked.
+        spent: without the streams that were held then.
+    """
 
     version: int
     spent: Spent
@@ -89,6 +95,8 @@ class Outcome(msgspec.Struct, frozen=True):
         now: Unix seconds, of the clock of the counters.
         output_tokens: set aside for the whole answer, at most as many as wanted.
         version: to be given back with the seed.
+        held: if ``unseeded``, the streams that the seed must not contain: each is counted when it
+            is settled here, which is after it was settled in the ledger.
         swept: reservations of other streams that were given back unsettled.
     """
 
@@ -96,6 +104,7 @@ class Outcome(msgspec.Struct, frozen=True):
     now: float
     output_tokens: int = 0
     version: int = 0
+    held: tuple[str, ...] = ()
     swept: int = 0
 
 

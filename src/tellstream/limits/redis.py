@@ -89,8 +89,8 @@ class RedisCounters:
             hold.needed,
             *(("", 0, 0) if seed is None else (seed.version, *_spent(seed))),
         )
-        status, now, granted, version, swept = reply
-        return Outcome(status.decode(), float(now), int(granted), int(version), swept)
+        status, now, granted, version, swept, *held = reply
+        return Outcome(status.decode(), float(now), int(granted), int(version), _ids(held), swept)
 
     async def settle(self, lease: Lease, tokens: int, cost: int, *, used: bool = True) -> None:
         """See ``Counters.settle``."""
@@ -118,6 +118,10 @@ class RedisCounters:
 
     def _now(self) -> Word:
         return "" if self._clock is None else repr(self._clock())
+
+
+def _ids(held: list[list[bytes]]) -> tuple[str, ...]:
+    return tuple(name.decode() for names in held for name in names if not name.startswith(b"#"))
 
 
 def _spent(seed: Seed) -> tuple[int, int]:

@@ -113,7 +113,7 @@ RESERVE: Final = Script(
 -- ARGV: clock, stream, lease s, lapsed s, more, by subject, caps (-1: none): streams, streams of
 -- the subject, tokens, budget; need: prompt tokens, prompt cost, cost of a token; output tokens:
 -- wanted, needed; seed ('' or): version, tokens, cost
--- Returns status, clock, output tokens, version, swept.
+-- Returns status, clock, output tokens, version, swept; if unseeded, the keys of held.
 local leases, subject, held, spent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local now, id = clock(ARGV[1]), ARGV[2]
 local lease_s, lapsed_s = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -123,20 +123,32 @@ local prompt, prompt_cost = tonumber(ARGV[11]), tonumber(ARGV[12])
 local token_cost, wanted, needed = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 
 local swept = 0
-local lost = redis.call(
-  'ZRANGEBYSCORE', leases, '-inf', exact(now - lapsed_s), 'LIMIT', 0, SWEPT_AT_ONCE)
-for _, other in ipairs(lost) do
-  drop(held, other)
-  redis.call('ZREM', leases, other)
-  swept = swept + 1
+local seeded = redis.call('HGET', spent, 'seeded') == '1'
+if seeded and ARGV[16] == '' then
+  local lost = redis.call(
+    'ZRANGEBYSCORE', leases, '-inf', exact(now - lapsed_s), 'LIMIT', 0, SWEPT_AT_ONCE)
+  for _, other in ipairs(lost) do
+    drop(held, other)
+    redis.call('ZREM', leases, other)
+    swept = swept + 1
+  end
+  if swept > 0 then
+    seeded = false
+    redis.call('HSET', spent, 'seeded', 0)
+    redis.call('HINCRBY', spent, 'version', 1)
+  end
 end
 local version = redis.call('HGET', spent, 'version') or '0'
 local function answer(status, tokens)
   return {status, exact(now), text(tokens or 0), version, swept}
 end
 
-if redis.call('HGET', spent, 'seeded') ~= '1' then
-  if ARGV[16] ~= version then return answer('unseeded') end
+if not seeded then
+  if ARGV[16] ~= version then
+    local reply = answer('unseeded')
+    reply[6] = redis.call('HKEYS', held)
+    return reply
+  end
   local day = math.floor(now / 86400)
   redis.call('HSET', spent, 'seeded', 1, 'day', text(day), 'tokens', ARGV[17],
     'month', text(month_of(day)), 'cost', ARGV[18])

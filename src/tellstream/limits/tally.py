@@ -102,10 +102,11 @@ class Tally:
     def reserve(self, hold: Hold, now: float) -> Outcome:
         """See ``Counters.reserve``."""
         self._expire(now)
-        swept = self._sweep(now)
+        swept = self._sweep(now) if self._seeded and hold.seed is None else 0
         status = self._seed(hold, now) or self._room(hold)
         if status is not None:
-            return Outcome(status, now, 0, self._version, swept)
+            held = tuple(self._held) if status == "unseeded" else ()
+            return Outcome(status, now, 0, self._version, held, swept)
         stream_id, need = hold.lease.stream_id, hold.need
         mine = self._held.get(stream_id, NOTHING)
         others = Held(self._held_sum.tokens - mine.tokens, self._held_sum.cost - mine.cost)
@@ -115,7 +116,7 @@ class Tally:
             cost = need.prompt_cost + granted * need.token_cost
             self._hold(stream_id, Held(max(tokens, mine.tokens), max(cost, mine.cost)))
             self._touch(hold.lease, now)
-        return Outcome(status, now, granted, self._version, swept)
+        return Outcome(status, now, granted, self._version, swept=swept)
 
     def settle(self, lease: Lease, tokens: int, cost: int, now: float, *, used: bool) -> None:
         """See ``Counters.settle``."""
@@ -131,8 +132,7 @@ class Tally:
             self._roll(now)
             self._spent = Spent(self._spent.tokens + tokens, self._spent.cost + cost)
         else:
-            self._seeded = False
-            self._version += 1
+            self._forget()
 
     def renew(self, lease: Lease, now: float) -> None:
         """See ``Counters.renew``."""
@@ -188,7 +188,7 @@ class Tally:
             self._leave(subject, stream_id)
 
     def _sweep(self, now: float) -> int:
-        """Give back what nobody came to settle."""
+        """Give back what nobody came to settle, though it may be in the ledger."""
         swept = 0
         while self._lapsed and swept < SWEPT_AT_ONCE:
             stream_id, (expiry, _) = next(iter(self._lapsed.items()))
@@ -197,7 +197,14 @@ class Tally:
             del self._lapsed[stream_id]
             self._hold(stream_id, NOTHING)
             swept += 1
+        if swept:
+            self._forget()
         return swept
+
+    def _forget(self) -> None:
+        """Have what is spent asked for again."""
+        self._seeded = False
+        self._version += 1
 
     def _hold(self, stream_id: str, held: Held) -> None:
         mine = self._held.pop(stream_id, NOTHING)

@@ -16,6 +16,7 @@ Reports count a stream on the UTC day on which it *finished*: what is reported f
 over does not change, and streams that still run are in no report.
 """
 
+from collections.abc import Collection
 from datetime import date
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -200,6 +201,7 @@ class UsageLedger(Protocol):
         by: By,
         cursor: Position | None,
         limit: int,
+        without: Collection[str] = (),
     ) -> tuple[list[Totals], Position | None]:
         """Sum up the streams of the caller's tenant that finished in a range of days.
 
@@ -213,6 +215,7 @@ class UsageLedger(Protocol):
             by: what a row stands for.
             cursor: continue after this, or None: from the start.
             limit: the number of rows, at most.
+            without: ids of streams to leave out.
 
         Returns:
             Rows, and where to continue; None if that was all.

@@ -4,7 +4,7 @@ Writes are grouped and done by one thread; reports are worked out in others.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any, Final
@@ -91,9 +91,10 @@ class SqlLedger:
         by: By,
         cursor: Position | None,
         limit: int,
+        without: Collection[str] = (),
     ) -> tuple[list[Totals], Position | None]:
         """Sum up the streams of the caller's tenant that finished in a range of days."""
-        selected = reports.statement(ctx.tenant, from_day, to_day, by, cursor)
+        selected = reports.statement(ctx.tenant, from_day, to_day, by, cursor, without)
         rows = await self._read(ctx.tenant, selected.limit(limit + 1))
         return reports.page(by, rows, limit)
 

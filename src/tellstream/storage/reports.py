@@ -1,6 +1,6 @@
 """Reports: from days and positions to what statements take, and from their rows to totals."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -13,13 +13,18 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
 def statement(
-    tenant: int, from_day: date, to_day: date, by: By, cursor: Position | None
+    tenant: int,
+    from_day: date,
+    to_day: date,
+    by: By,
+    cursor: Position | None,
+    without: Collection[str] = (),
 ) -> sa.Select[Any]:
-    """Select the totals of a tenant in a range of days, from a position on."""
+    """Select the totals of a tenant in a range of days, from a position on, without some."""
     begin = _number(from_day) * statements.SECONDS_PER_DAY
     end = (_number(to_day) + 1) * statements.SECONDS_PER_DAY
     after = None if cursor is None else _group(by, cursor)
-    return statements.totals(tenant, begin, end, by, after)
+    return statements.totals(tenant, begin, end, by, after, without)
 
 
 def page(by: By, rows: Sequence[sa.Row[Any]], limit: int) -> tuple[list[Totals], Position | None]:

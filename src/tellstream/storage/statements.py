@@ -4,6 +4,7 @@ Each is its own transaction: rows do not depend on each other, and first-wins is
 statement itself. So there is nothing to begin or to roll back.
 """
 
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -85,7 +86,12 @@ _GROUPS: Final[dict[By, tuple[sa.ColumnElement[Any], ...]]] = {
 
 
 def totals(
-    tenant: int, finished_from: int, finished_before: int, by: By, after: tuple[Any, ...] | None
+    tenant: int,
+    finished_from: int,
+    finished_before: int,
+    by: By,
+    after: tuple[Any, ...] | None,
+    without: Collection[str] = (),
 ) -> sa.Select[Any]:
     """Select the sums of a tenant's streams: the group's columns, then the sums.
 
@@ -95,6 +101,7 @@ def totals(
         finished_before: Unix seconds.
         by: what to group by.
         after: only groups after this one, or None.
+        without: ids of streams to leave out.
     """
     usage, group = USAGE.c, _GROUPS[by]
     selected = sa.select(
@@ -112,6 +119,8 @@ def totals(
         usage.finished_at >= finished_from,
         usage.finished_at < finished_before,
     )
+    if without:
+        selected = selected.where(usage.stream_id.not_in(without))
     if after is not None:
         selected = selected.where(sa.tuple_(*group) > sa.tuple_(*after))
     return selected.group_by(*group).order_by(*group)

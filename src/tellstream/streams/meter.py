@@ -77,7 +77,9 @@ class Meter:
             stream.usage = Usage()
             return
         composer = stream.composer
-        usage, estimated = used(composer, stream.prompt_tokens if stream.prompt_read else None)
+        usage, estimated = used(
+            composer, stream.prompt_tokens if stream.prompt_read else None, ending
+        )
         settlement = Settlement(
             provider=composer.provider,
             provider_model=composer.model,
@@ -110,7 +112,7 @@ class Meter:
         Returns:
             The state to store with the end, and what ``ended`` is to be told then.
         """
-        usage, estimated = used(composer, record.prompt_tokens)
+        usage, estimated = used(composer, record.prompt_tokens, ending)
         settlement = Settlement(
             provider=composer.provider,
             provider_model=composer.model,

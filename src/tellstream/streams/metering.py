@@ -6,7 +6,8 @@ from typing import Final
 import msgspec
 
 from tellstream.core.chat import ChatRequest
-from tellstream.core.composer import Composer
+from tellstream.core.composer import Composer, Ending
+from tellstream.core.errors import ProviderError
 from tellstream.core.estimate import estimate
 from tellstream.core.usage import Usage
 
@@ -24,15 +25,16 @@ def prompt_tokens(chat: ChatRequest) -> int:
     return sum(map(estimate, texts)) + TOKENS_PER_MESSAGE * len(texts)
 
 
-def used(composer: Composer, prompt: int | None) -> tuple[Usage, bool]:
+def used(composer: Composer, prompt: int | None, ending: Ending) -> tuple[Usage, bool]:
     """Work out what a stream used.
 
     Some providers count along, or begin with a count and end with another: what came after the last
-    one of a stream that was cut is added to it.
+    one is added to it if the stream was cut by us. If the provider failed, its last count stands.
 
     Args:
         composer: of the stream.
         prompt: its tokens, estimated; None: no provider has read it, so nobody charges for it.
+        ending: of the stream.
 
     Returns:
         The usage, and whether it is an estimate.
@@ -42,7 +44,8 @@ def used(composer: Composer, prompt: int | None) -> tuple[Usage, bool]:
         if prompt is None:
             return Usage(), False
         return Usage(prompt, composer.output.tokens), True
-    rest = 0 if composer.finish_seen else composer.output.unreported_tokens
+    said_all = composer.finish_seen or isinstance(ending.error, ProviderError)
+    rest = 0 if said_all else composer.output.unreported_tokens
     if not rest:
         return reported, False
     total = reported.completion_tokens + rest

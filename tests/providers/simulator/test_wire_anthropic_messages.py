@@ -138,7 +138,7 @@ def test_words_after_the_finish_are_a_block_of_their_own() -> None:
     ]
 
 
-@pytest.mark.parametrize("fault", EXTRA_FRAMES)
+@pytest.mark.parametrize("fault", sorted(EXTRA_FRAMES))
 @pytest.mark.parametrize("think", [0, 1])
 def test_the_frames_that_faults_add_are_what_they_say(fault: Fault, think: int) -> None:
     script = parse_model(f"sim:think={think},fault={fault}")

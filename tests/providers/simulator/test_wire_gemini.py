@@ -108,7 +108,7 @@ def test_without_a_finish_there_are_only_words() -> None:
     assert frames("sim:words=0,finish=none") == []
 
 
-@pytest.mark.parametrize("fault", EXTRA_FRAMES)
+@pytest.mark.parametrize("fault", sorted(EXTRA_FRAMES))
 def test_the_frames_that_faults_add_are_what_they_say(fault: Fault) -> None:
     data, tokens = WIRE.fault_frame(parse_model("sim"), turn("sim"), fault)
     assert tokens == 0

@@ -79,7 +79,7 @@ def test_the_end_may_be_missing_doubled_or_followed() -> None:
     assert lines("sim:words=1,fault=afterdone")[-1]["message"]["content"] == " (too late)"
 
 
-@pytest.mark.parametrize("fault", EXTRA_FRAMES)
+@pytest.mark.parametrize("fault", sorted(EXTRA_FRAMES))
 def test_the_frames_that_faults_add_are_what_they_say(fault: Fault) -> None:
     data, tokens = WIRE.fault_frame(parse_model("sim"), turn("sim"), fault)
     assert tokens == 0

@@ -144,7 +144,7 @@ def test_the_faults_of_the_ending_are_seen() -> None:
     assert error["error"]["code"] == "server_error"
 
 
-@pytest.mark.parametrize("fault", EXTRA_FRAMES)
+@pytest.mark.parametrize("fault", sorted(EXTRA_FRAMES))
 def test_the_frames_that_faults_add_are_what_they_say(fault: Fault) -> None:
     data, tokens = WIRE.fault_frame(parse_model("sim"), turn("sim"), fault)
     assert tokens == 0

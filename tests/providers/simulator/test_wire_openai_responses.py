@@ -167,7 +167,7 @@ def test_an_endless_answer_is_not_remembered() -> None:
     assert b"stream" not in ended.data
 
 
-@pytest.mark.parametrize("fault", EXTRA_FRAMES)
+@pytest.mark.parametrize("fault", sorted(EXTRA_FRAMES))
 def test_the_frames_that_faults_add_are_what_they_say(fault: Fault) -> None:
     script = parse_model(f"sim:fault={fault},at=4")
     data, tokens = WIRE.fault_frame(script, turn("sim"), fault)
