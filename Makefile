@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup serve demo test check fix bench fuzz history docs lock
+.PHONY: help setup serve demo test clients check fix bench fuzz history docs lock
 
 help: ## print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,9 @@ demo: setup ## start a server on a free port, stream one answer through it, chec
 
 test: setup ## run the tests, four at a time: much of it is waiting for processes and timers
 	$(BIN)/python -m pytest -n 4 --dist worksteal
+
+clients: ## install the official clients that `make test` then runs (needs node and npm)
+	cd tests/clients && npm ci --prefix node && (npm ci --prefix node22 || echo "no Node 22 for this machine: its tests are skipped") && $(PYTHON) -m venv python/.venv && python/.venv/bin/pip install -q --disable-pip-version-check --require-hashes -r python/requirements.txt
 
 check: setup ## formatting, lint, types, import directions
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python -m pytest tests/test_architecture.py

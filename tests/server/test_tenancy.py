@@ -49,6 +49,9 @@ class Row(NamedTuple):
 
 
 CHAT: Final = {"prompt": "x"}
+OPENAI: Final = {"model": "plain", "messages": [{"role": "user", "content": "x"}]}
+UI: Final = {"id": "c", "messages": [{"role": "user", "parts": [{"type": "text", "text": "x"}]}]}
+AG_UI: Final = {"threadId": "t", "runId": "r", "messages": [{"role": "user", "content": "x"}]}
 # Every protected route but those of administration, which have a matrix of their own
 # (server/admin/test_matrix.py); of them, here, who may not pass.
 EXPECTED: Final[dict[tuple[str, str], Row]] = {
@@ -57,6 +60,14 @@ EXPECTED: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/v1/streams/{id}"): Row(200, stream=True),
     ("GET", "/v1/streams/{id}/events"): Row(200, stream=True),
     ("POST", "/v1/streams/{id}/cancel"): Row(202, stream=True),
+    ("POST", "/v1/streams/{id}/tickets"): Row(201, stream=True),
+    ("POST", "/v1/chat/completions"): Row(200, OPENAI),
+    ("GET", "/openai/v1/models"): Row(200),
+    ("POST", "/v1/ui/chat"): Row(200, UI),
+    # A chat is found by whose it is: another's chat is one that does not run (test_ui_chat.py).
+    ("GET", "/v1/ui/chat/{id}/stream"): Row(204),
+    ("POST", "/v1/ui/chat/{id}/stop"): Row(204),
+    ("POST", "/v1/ag-ui"): Row(200, AG_UI),
     ("GET", "/v1/usage"): Row(200),
     ("GET", "/v1/models"): Row(200),
 }
@@ -210,6 +221,11 @@ def strangers(server: Running, route: Route, folder: Path) -> dict[str, Stranger
     }
 
 
+def route_is_openai(path: str) -> bool:
+    """Whether errors have the shape that OpenAI's clients read."""
+    return path.endswith("/chat/completions") or path.startswith("/openai/")
+
+
 def test_every_protected_route_has_a_row() -> None:
     """Add what a new route answers to EXPECTED, and say whether its path names a stream."""
     routes = {(r.method, r.path) for r in ROUTES if r.path not in PUBLIC}
@@ -219,7 +235,7 @@ def test_every_protected_route_has_a_row() -> None:
         assert route.scope is not None, f"{route.path} needs no scope"
         assert (route.scope == "admin") == route.path.startswith(ADMINISTRATION)
         if not path.startswith(ADMINISTRATION):
-            assert ("{id}" in path) == row(route).stream, f"is {path} about a stream?"
+            assert ("streams/{id}" in path) == row(route).stream, f"is {path} about a stream?"
 
 
 async def test_who_may_not_pass_is_refused_as_the_table_says(
@@ -232,7 +248,8 @@ async def test_who_may_not_pass_is_refused_as_the_table_says(
                 async with session.request(
                     route.method, url, headers=told.headers, json=row(route).body
                 ) as response:
-                    found = (response.status, (await response.json())["error"])
+                    error = (await response.json())["error"]
+                    found = (response.status, error["code"] if route_is_openai(path) else error)
                     assert found == (told.status, told.code), (path, name)
                     challenged = "WWW-Authenticate" in response.headers
                     assert challenged == (told.code != "forbidden"), (path, name)
@@ -246,7 +263,8 @@ async def test_who_may_pass_is_served(server: Running) -> None:
             continue
         for tenant in (1, 2):
             headers = server.headers(tenant, scope=route.scope or "", subject="ann")
-            answer = await world.call(route.method, path, headers, row(route).body)
+            address = path.replace("{id}", "of-nobody")
+            answer = await world.call(route.method, address, headers, row(route).body)
             assert answer.status == row(route).status, (path, answer.text)
 
 
