@@ -80,4 +80,4 @@ async def test_no_line_of_a_task_or_of_those_it_starts_quotes_what_it_keeps() ->
 
     assert await asyncio.create_task(handle()) == "HTTP 400: invalid prompt '[private]...'"
     assert await show() == text
-    assert PRIVATE.get() == ()
+    assert PRIVATE.get() is None

@@ -1,10 +1,13 @@
 """What may stand in a log line; each rule is shown to be needed."""
 
 import json
+import re
 import time
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tellstream.core.errors import CODES
 from tellstream.telemetry.redaction import (
@@ -15,6 +18,7 @@ from tellstream.telemetry.redaction import (
     SECRET,
     TEXT_RULES,
     Redactor,
+    TextRule,
 )
 
 CANARY = "c4n4ry-c4n4ry-c4n4ry"
@@ -60,6 +64,14 @@ def test_a_text_rule_withholds_and_without_it_the_value_is_shown(label: str) -> 
     others = [rule for rule in TEXT_RULES if rule.label != label]
     assert CANARY not in Redactor().text(TEXTS[label])
     assert CANARY in Redactor(texts=others).text(TEXTS[label])
+
+
+@given(st.text(st.sampled_from("abceyJskxaiAIzaSg_-.019"), max_size=80))
+@example("sk-" + "a" * 20)
+@example("eyJhbGciOiJF.abc.def")
+def test_words_are_judged_as_any_text_is(word: str) -> None:
+    unused = TextRule("unused", re.compile("(?!)"), "")
+    assert Redactor().text(word) == Redactor(texts=(*TEXT_RULES, unused)).text(word)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,27 @@ what was asked; tasks that are started then inherit it.
 
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
-PRIVATE: Final[ContextVar[tuple[str, ...]]] = ContextVar("private", default=())
+
+class Private:
+    """Texts told in confidence.
+
+    Attributes:
+        texts: as they were told.
+        prepared: what the filter of the log made of them; kept here so that it is made once.
+    """
+
+    __slots__ = ("prepared", "texts")
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self.texts = tuple(texts)
+        self.prepared: Any = None
+
+
+PRIVATE: Final[ContextVar[Private | None]] = ContextVar("private", default=None)
 
 
 def keep_private(texts: Iterable[str]) -> None:
     """Let no log line of this task, and of the tasks it starts, quote these texts."""
-    PRIVATE.set(tuple(texts))
+    PRIVATE.set(Private(texts))

@@ -17,18 +17,39 @@ _WINDOW: Final = QUOTE_CHARS // 2
 _RUN: Final = re.compile(rb"\x01{%d,}" % QUOTE_CHARS)
 
 
+class Quotable:
+    """Private texts, prepared for being looked for in many others.
+
+    Args:
+        private: the texts.
+    """
+
+    __slots__ = ("_shortest", "_source", "_wholes")
+
+    def __init__(self, private: Sequence[str]) -> None:
+        spelled = _spelled(private)
+        self._wholes = [whole for whole in spelled if len(whole) >= MIN_WHOLE_CHARS]
+        self._shortest = min(map(len, self._wholes), default=QUOTE_CHARS)
+        self._source = "\0".join(spelled)[:MAX_PRIVATE_CHARS]
+
+    def mask(self, text: str, mask: str) -> str:
+        """Replace whatever ``text`` quotes from the private texts."""
+        if len(text) < min(self._shortest, QUOTE_CHARS):
+            return text
+        for whole in self._wholes:
+            text = text.replace(whole, mask)
+        if len(text) < QUOTE_CHARS:
+            return text
+        shown, done = [], 0
+        for run in _RUN.finditer(_quoted(text, self._source)):
+            shown += [text[done : run.start()], mask]
+            done = run.end()
+        return "".join([*shown, text[done:]]) if shown else text
+
+
 def mask_quotes(text: str, private: Sequence[str], mask: str) -> str:
     """Replace whatever ``text`` quotes from ``private`` texts."""
-    private = _spelled(private)
-    for whole in private:
-        if MIN_WHOLE_CHARS <= len(whole) <= len(text):
-            text = text.replace(whole, mask)
-    source = "\0".join(private)[:MAX_PRIVATE_CHARS]
-    shown, done = [], 0
-    for run in _RUN.finditer(_quoted(text, source)):
-        shown += [text[done : run.start()], mask]
-        done = run.end()
-    return "".join([*shown, text[done:]])
+    return Quotable(private).mask(text, mask)
 
 
 def _spelled(private: Sequence[str]) -> list[str]:

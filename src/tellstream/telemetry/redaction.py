@@ -8,11 +8,12 @@ confidence (``core.private``) is not quoted either. Knows nothing of logging.
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from tellstream.core.errors import CODES
 from tellstream.core.private import PRIVATE
-from tellstream.telemetry.quotes import mask_quotes
+from tellstream.telemetry.quotes import Quotable
 
 MAX_FIELD_BYTES: Final = 1000
 """UTF-8 bytes of one text; the rest is cut off."""
@@ -113,6 +114,12 @@ _CONTROL_BUT_NEWLINE: Final = re.compile(
 )
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
+MAX_KNOWN_NAMES: Final = 1000
+"""Names of fields whose rule is remembered; ours are some hundred."""
+# Nothing but what identifiers, words and numbers are made of. Of all rules for texts, only those
+# for JSON Web Tokens and for keys can match it, and these begin as stands here.
+_WORD: Final = re.compile(r"(?!.*(?:eyJ|sk|xai|gsk|pk|rk|hf|r8|AIza))[\w.-]{0,64}", re.ASCII)
+
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
 
 
@@ -131,7 +138,9 @@ class Redactor:
     ) -> None:
         self._names = tuple(names)
         self._texts = tuple(texts)
+        self._usual = self._texts == TEXT_RULES
         self._hidden: dict[str, None] = {}
+        self._shown_instead = lru_cache(MAX_KNOWN_NAMES)(self._judge)
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Never show these values, such as provider keys, wherever they stand.
@@ -174,14 +183,17 @@ class Redactor:
 
     def _member(self, name: str, value: Any, depth: int) -> Plain:
         """Judge a value by its name first."""
-        if not _harmless(name, value):
-            known = name.lower().replace("-", "_")
-            for rule in self._names:
-                if rule.pattern.fullmatch(known):
-                    return rule.shown
+        shown = self._shown_instead(name)
+        if shown is not None and not _harmless(name, value):
+            return shown
         if name == "exception" and isinstance(value, str):
             return self.exception(value)
         return self._value(value, depth)
+
+    def _judge(self, name: str) -> str | None:
+        """Say what is shown instead of a field with this name, if its value is not harmless."""
+        known = name.lower().replace("-", "_")
+        return next((rule.shown for rule in self._names if rule.pattern.fullmatch(known)), None)
 
     def _value(self, value: Any, depth: int) -> Plain:
         if value is None or isinstance(value, bool | float):
@@ -208,11 +220,15 @@ class Redactor:
 
     def _mask(self, text: str) -> str:
         private = PRIVATE.get()
-        if private:
-            text = mask_quotes(text, private, ASKED)
+        if private is not None:
+            if private.prepared is None:
+                private.prepared = Quotable(private.texts)
+            text = private.prepared.mask(text, ASKED)
         for secret in self._hidden:
             if secret in text:
                 text = text.replace(secret, SECRET)
+        if self._usual and _WORD.fullmatch(text):
+            return text
         for rule in self._texts:
             text = rule.pattern.sub(rule.replacement, text)
         return text
