@@ -104,12 +104,19 @@ class LogReader(Protocol):
     def ended(self) -> bool:
         """Whether the log is closed and everything was read."""
 
+    @property
+    def behind(self) -> bool:
+        """Whether there is more to read now."""
+
     async def read(self) -> list[bytes]:
         """Return the next frames, at once; empty if there are none now.
 
         Raises:
             LogUnavailableError: older frames cannot be fetched.
         """
+
+    def take(self) -> list[bytes] | None:
+        """Return the next frames if they are at hand, without waiting; None: they must be read."""
 
     def subscribe(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` after each append from now on, also for those not read yet."""

@@ -111,12 +111,24 @@ class TailReader:
         """Whether the log is closed and everything was read."""
         return self._tail.ended and self._position >= self._tail.head
 
+    @property
+    def behind(self) -> bool:
+        """Whether there is more to read now."""
+        return self._position < self._tail.head
+
     async def read(self) -> list[bytes]:
         """Return the next frames, at once; empty if there are none now."""
-        frames = self._tail.since(self._position)
+        frames = self.take()
         if frames is None:
             frames = await self._load(self._position)
-        self._position += len(frames)
+            self._position += len(frames)
+        return frames
+
+    def take(self) -> list[bytes] | None:
+        """Return the next frames if they are at hand, without waiting; None: they must be read."""
+        frames = self._tail.since(self._position)
+        if frames is not None:
+            self._position += len(frames)
         return frames
 
     def subscribe(self, wake: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ from time import perf_counter
 from tellstream.core.principals import Ctx
 from tellstream.protocols.table import NATIVE
 from tellstream.server.asgi import NO_STORE, RawHeaders, Receive, Scope, Send, encode, raw_headers
+from tellstream.server.pipe import PIPE, Pipe
 
 
 class Call:
@@ -15,6 +16,7 @@ class Call:
         scope: the ASGI scope.
         receive: ASGI.
         send: ASGI, for the body; the head goes through ``head``.
+        pipe: a way to write parts of the body without waiting, where the server has one.
         request_id: of this request, echoed in the response.
         headers: raw request headers, names in lower case.
         path_values: what stands for the ``{names}`` of the route's path.
@@ -31,6 +33,7 @@ class Call:
         "head_at",
         "headers",
         "path_values",
+        "pipe",
         "protocol",
         "receive",
         "request_id",
@@ -55,6 +58,7 @@ class Call:
         self.status: int | None = None
         self.sent = 0
         self.head_at: float | None = None
+        self.pipe: Pipe | None = scope.get("extensions", {}).get(PIPE, {}).get("pipe")
         self._ctx: Ctx | None = None
 
     @property

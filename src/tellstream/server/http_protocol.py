@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tellstream.core.errors import RequestError
 from tellstream.server.asgi import encode
 from tellstream.server.errors import error_body
+from tellstream.server.pipe import PIPE, Pipe
 
 HEAD_SECONDS: Final = 10.0
 """From the first byte allowed to the end of the request head."""
@@ -106,6 +107,8 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
         super().on_headers_complete()
+        if not self.transport.is_closing():
+            self.scope["extensions"] = {PIPE: {"pipe": Pipe(self.cycle)}}
 
     def on_message_complete(self) -> None:
         """The next bytes begin another head."""

@@ -26,6 +26,11 @@ class Pulse:
         self.gone = False
         self._watcher = self._loop.create_task(self._watch(receive))
 
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits, and was not woken yet."""
+        return self._waiter is not None and not self._waiter.done()
+
     def wake(self) -> None:
         """End the current or the next wait."""
         waiter = self._waiter

@@ -73,18 +73,62 @@ async def follow(
     Raises:
         ChatError: what ``failure`` gave.
     """
-    time = asyncio.get_running_loop().time
-    reader = attachment.reader
-    pulse = Pulse(call.receive)
-    reader.subscribe(pulse.wake)
-    pace.drain.subscribe(pulse.wake)
-    quiet_since = time()
-    commit_at = quiet_since + pace.commit
-    advised = False
+    response = _Response(attachment, call, pace, encode)
     try:
+        await response.run(failure, headers, fold_first=fold_first)
+    finally:
+        response.close()
+
+
+class _Response:
+    """One response on its way.
+
+    While its task waits, whoever appends to the log writes here without waking it, as long as the
+    client keeps up. What takes longer is the task's: the head, older frames, silence, the end, and
+    a client that is slow.
+    """
+
+    def __init__(
+        self,
+        attachment: Attachment,
+        call: Call,
+        pace: Pace,
+        encode: Callable[[list[bytes]], bytes],
+    ) -> None:
+        self._time = asyncio.get_running_loop().time
+        self._attachment = attachment
+        self._reader = attachment.reader
+        self._call = call
+        self._pipe = call.pipe
+        self._pace = pace
+        self._encode = encode
+        self._quiet_since = self._time()
+        self._failed: Exception | None = None
+        self._pulse = Pulse(call.receive)
+        self._reader.subscribe(self._appended)
+        pace.drain.subscribe(self._pulse.wake)
+
+    def close(self) -> None:
+        """Wait for nothing more."""
+        self._pace.drain.unsubscribe(self._pulse.wake)
+        self._pulse.close()
+
+    async def run(
+        self,
+        failure: Callable[[list[bytes]], ChatError | None],
+        headers: Mapping[str, str],
+        *,
+        fold_first: bool,
+    ) -> None:
+        """Write events to the end; see ``follow``."""
+        time, call, pulse, pace, reader = (
+            self._time, self._call, self._pulse, self._pace, self._reader,
+        )  # fmt: skip
+        commit_at = self._quiet_since + pace.commit
+        advised = False
         frames = await _snapshot(reader) if fold_first else await reader.read()
         while not pulse.gone:
-            leave = pace.drain.given and not attachment.here
+            leave = pace.drain.given and not self._attachment.here
             if call.status is None and (frames or leave or time() >= commit_at):
                 error = failure(frames)
                 if error is not None:
@@ -92,11 +136,10 @@ async def follow(
                 await call.head(200, headers)
             if pace.drain.given and call.status is not None and not advised:
                 advised = True
-                await _write(call, RETRY)
-            written = encode(frames) if frames else b""
+                await self._write(RETRY)
+            written = self._encode(frames) if frames else b""
             if written:
-                await _write(call, written)
-                quiet_since = time()
+                await self._write(written)
             elif frames:
                 await asyncio.sleep(0)  # nothing that is to be said: look for more, but not alone
             elif reader.ended or leave:
@@ -104,15 +147,42 @@ async def follow(
                 return
             elif call.status is None:
                 await pulse.wait(commit_at)
-            elif time() >= quiet_since + pace.heartbeat:
-                await _write(call, KEEP_ALIVE)
-                quiet_since = time()
+            elif time() >= self._quiet_since + pace.heartbeat:
+                await self._write(KEEP_ALIVE)
             else:
-                await pulse.wait(quiet_since + pace.heartbeat)
+                await self._wait()
             frames = await reader.read()
-    finally:
-        pace.drain.unsubscribe(pulse.wake)
-        pulse.close()
+
+    async def _wait(self) -> None:
+        """Wait for what ``_appended`` cannot do."""
+        await self._pulse.wait(self._quiet_since + self._pace.heartbeat)
+        if self._failed is not None:
+            raise self._failed
+
+    def _appended(self) -> None:
+        """Write what was appended, or wake the task; must not fail, the log is calling."""
+        pipe = self._pipe
+        if pipe is None or not self._pulse.waiting or not pipe.ready:
+            self._pulse.wake()
+            return
+        try:
+            frames = self._reader.take()
+            written = self._encode(frames) if frames else b""
+        except Exception as error:  # noqa: BLE001 - raised in the task
+            self._failed = error
+            self._pulse.wake()
+            return
+        if written:
+            pipe.write(written)
+            self._call.sent += len(written)
+            self._quiet_since = self._time()
+        if frames is None or self._reader.behind or self._reader.ended:
+            self._pulse.wake()
+
+    async def _write(self, data: bytes) -> None:
+        self._call.sent += len(data)
+        await self._call.send({"type": "http.response.body", "body": data, "more_body": True})
+        self._quiet_since = self._time()
 
 
 async def _snapshot(reader: LogReader) -> list[bytes]:
@@ -145,8 +215,3 @@ async def collect(reader: LogReader, call: Call) -> list[bytes]:
     finally:
         pulse.close()
     return frames
-
-
-async def _write(call: Call, data: bytes) -> None:
-    call.sent += len(data)
-    await call.send({"type": "http.response.body", "body": data, "more_body": True})

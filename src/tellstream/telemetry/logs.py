@@ -66,9 +66,9 @@ def configure_logging(stream: TextIO, level: int = logging.INFO) -> Redactor:
         return redactor.fields(fields)
 
     finish = [
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         redact,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
         render,
     ]
     structlog.configure(
