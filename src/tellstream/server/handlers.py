@@ -154,6 +154,7 @@ async def _start(services: Services, call: Call) -> Attachment:
     limits = tenant.settings.limits
     check_json(call.headers)
     key = idempotency_key(call.headers)
+    after = position(call.headers, b"")
     body = await read_body(call.receive)
     chat_request = native.parse(
         body,
@@ -174,7 +175,7 @@ async def _start(services: Services, call: Call) -> Attachment:
         targets,
         Terms(caller(services, ctx), tenant.prices.get(model)),
         idempotency=None if key is None else idempotency(ctx, call.route, key, body),
-        after=0 if key is None else position(call.headers, b""),
+        after=0 if key is None else after,
     )
     call.response_headers["X-Stream-Id"] = attachment.key.stream_id
     return attachment
