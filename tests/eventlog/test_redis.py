@@ -328,8 +328,7 @@ async def test_a_stream_whose_writer_nobody_holds_is_given_up(
     kept = await created(one, StreamKey(1, "kept"))
     await (await created(one)).append(1, frames(1, 1))
     assert await until(other.orphans) == [KEY]
-    claimed = await one.claim(KEY)
-    assert claimed is not None
+    claimed = await until(lambda: one.claim(KEY))
     await claimed.append(2, frames(2, 1), end=True)
     await kept.append(1, frames(1, 1), end=True)
     assert await other.orphans() == []

@@ -117,3 +117,14 @@ async def test_a_malformed_key_is_400(server: Running, simulator: Simulator, key
     refused = await ask(server, {"prompt": "x"}, headers={"Idempotency-Key": key})
     assert (refused.status, refused.json["error"]) == (400, "invalid_request")
     assert simulator.requests() == []
+
+
+@pytest.mark.parametrize("key", [{}, KEY], ids=["without a key", "with a key"])
+async def test_a_position_that_is_none_is_refused_before_anything_starts(
+    server: Running, key: dict[str, str]
+) -> None:
+    for malformed in ("x", "-1", "1e3", "9" * 10):
+        headers = key | {"Last-Event-ID": malformed}
+        reply = await ask(server, {"prompt": "x", "model": "plain"}, headers=headers)
+        assert (reply.status, reply.json["error"]) == (400, "invalid_request")
+    assert server.services.streams.running == 0

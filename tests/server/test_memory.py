@@ -37,6 +37,7 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[str, int, str]]:
         await process.communicate()
 
 
+@pytest.mark.timeout(400)
 async def test_memory_is_flat(server: tuple[str, int, str]) -> None:
     url, pid, token = server
     process = psutil.Process(pid)

@@ -148,6 +148,7 @@ async def docs_style(_services: Services, call: Call) -> None:
 
 async def _start(services: Services, call: Call) -> Attachment:
     """Admit a chat request and start its stream."""
+    after = position(call.headers, b"")
     question = await read_question(services, call)
     limits = question.limits
     chat = native.parse(
@@ -156,8 +157,7 @@ async def _start(services: Services, call: Call) -> Attachment:
         history_messages=limits.history_messages,
         system=limits.system,
     )
-    after = 0 if question.key is None else position(call.headers, b"")
-    return await start(services, call, question, chat, after)
+    return await start(services, call, question, chat, 0 if question.key is None else after)
 
 
 def _answer(stream_id: str, transcript: Transcript) -> Mapping[str, Any]:
