@@ -45,14 +45,23 @@ class Program:
         folder: where it runs; its output is in ``log`` there.
         port: where it listens when it is ready.
         variables: its environment.
+        host: the address of the port.
     """
 
-    def __init__(self, command: str, folder: Path, port: int, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: str,
+        folder: Path,
+        port: int,
+        variables: Mapping[str, str],
+        host: str = "127.0.0.1",
+    ) -> None:
         self.port = port
+        self.host = host
         self._command = command
         self._folder = folder
         self._variables = variables
-        self._log = folder / f"program-{port}.log"
+        self._log = folder / f"program-{host}-{port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -67,7 +76,7 @@ class Program:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
-        while not listens(self.port):
+        while not listens(self.port, self.host):
             assert self._process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
             time.sleep(0.05)
@@ -91,17 +100,21 @@ class Program:
             self._process = None
 
 
-def listens(port: int) -> bool:
+def listens(port: int, host: str) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 @contextmanager
 def running(
-    command: str, folder: Path, port: int, variables: Mapping[str, str]
+    command: str,
+    folder: Path,
+    port: int,
+    variables: Mapping[str, str],
+    host: str = "127.0.0.1",
 ) -> Iterator[Program]:
     """Run a program; it is killed in the end."""
-    program = Program(command, folder, port, variables)
+    program = Program(command, folder, port, variables, host)
     try:
         program.start()
         yield program
