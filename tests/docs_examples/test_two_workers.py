@@ -81,7 +81,7 @@ class Machines:
 def machines(tmp_path: Path) -> Iterator[Machines]:
     for name in ("data", "one", "two", "bin"):
         (tmp_path / name).mkdir()
-    settings = [line.split(" ", 1) for line in block(PAGE, "text", "redis.conf").splitlines()]
+    settings = [line.split(" ", 1) for line in block(PAGE, "conf", "redis.conf").splitlines()]
     options = [word for name, value in settings for word in (f"--{name}", value)]
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server(tmp_path / "data", *options))
