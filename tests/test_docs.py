@@ -1,51 +1,24 @@
 """The documentation is true: drawn from the code, linked, loadable, and executed."""
 
-import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import pytest
 
+from support.pages import MARKDOWN, PAGES, ROOT, Block, blocks, name, prose
+from support.programs import environment, free_ports
 from tellstream import docs
 from tellstream.config import load_settings
-from tellstream.providers.hosts import HOSTS
 from tellstream.server.checks import check_available
 from tellstream.server.dialects import build_offer
 
-ROOT: Final = Path(__file__).parents[1]
-PAGES: Final = sorted((ROOT / "docs").rglob("*.md"))
-MARKDOWN: Final = [*sorted(ROOT.glob("*.md")), *PAGES]
-TUTORIALS: Final = sorted((ROOT / "docs/tutorial").glob("*.md"))
-FENCE: Final = re.compile(r"^( *)```(\w*) ?([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+TUTORIALS: Final = [ROOT / "docs/tutorial/first-stream.md"]
+"""Those that a shell can follow from the top to the end."""
 LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SECONDS: Final = 60
-
-
-class Block(NamedTuple):
-    """A fenced block: its language, what follows the language, its text."""
-
-    language: str
-    label: str
-    text: str
-
-
-def name(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-def blocks(path: Path) -> list[Block]:
-    found = FENCE.findall(path.read_text(encoding="utf-8"))
-    return [Block(language, label, textwrap.dedent(text)) for _, language, label, text in found]
-
-
-def prose(path: Path) -> str:
-    return FENCE.sub("", path.read_text(encoding="utf-8"))
 
 
 def anchors(path: Path) -> set[str]:
@@ -128,10 +101,14 @@ def test_a_tutorial_runs_and_shows_what_it_says(path: Path, tmp_path: Path) -> N
     for block in told:
         if block.language == "python":
             (tmp_path / block.label).write_text(block.text, encoding="utf-8")
-    port = free_port()
+    (port,) = free_ports(1)
+    own = environment(
+        TELLSTREAM_PUBLIC_URL=f"http://127.0.0.1:{port}",
+        TELLSTREAM_RETRIES__MAX="0",  # the simulator's 429 asks for seconds of patience
+    )
     run = subprocess.run(
         ["bash", "-c", script([b for b in told if b.language == "sh"], port)],
-        cwd=tmp_path, env=environment(port), capture_output=True, text=True, check=False,
+        cwd=tmp_path, env=own, capture_output=True, text=True, check=False,
         timeout=SECONDS,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr
@@ -155,25 +132,3 @@ def script(told: list[Block], port: int) -> str:
             f"until curl -sf http://127.0.0.1:{port}/readyz; do kill -0 $SERVER; sleep 0.1; done",
         ]
     return "\n".join(lines)
-
-
-def environment(port: int) -> dict[str, str]:
-    """Build an environment with the commands of this installation, and without provider keys."""
-    foreign = {variable for host in HOSTS.values() for variable in (host.key_env, host.address_env)}
-    kept = {
-        variable: value
-        for variable, value in os.environ.items()
-        if variable not in foreign and not variable.startswith("TELLSTREAM_")
-    }
-    return kept | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "TELLSTREAM_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "TELLSTREAM_RETRIES__MAX": "0",  # the simulator's 429 asks for seconds of patience
-    }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

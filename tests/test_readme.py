@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import pytest
 
 from e2e.test_cli import serving, url_of
+from support.server import tellstream
 from tellstream.config import load_settings
 
 ROOT: Final = Path(__file__).parents[1]
@@ -22,6 +24,30 @@ COMMANDS: Final = {
     '.venv/bin/tellstream chat "What is a server-sent event?"': "test_the_commands_run",
     ".venv/bin/tellstream token --tenant 1": "test_the_commands_run",
     ".venv/bin/tellstream simulate --help": "test_the_commands_run",
+}
+
+MESSAGE: Final = {"id": "m1", "role": "user"}
+BODIES: Final = {
+    "/v1/chat/stream": {"prompt": "Hello"},
+    "/v1/chat/completions": {
+        "model": "sim-fast",
+        "stream": True,
+        "messages": [{"role": "user", "content": "Hello"}],
+    },
+    "/v1/ui/chat": {
+        "id": "chat-1",
+        "trigger": "submit-message",
+        "messages": [{**MESSAGE, "parts": [{"type": "text", "text": "Hello"}]}],
+    },
+    "/v1/ag-ui": {
+        "threadId": "t1",
+        "runId": "r1",
+        "messages": [{**MESSAGE, "content": "Hello"}],
+        "tools": [],
+        "context": [],
+        "state": {},
+        "forwardedProps": {},
+    },
 }
 
 
@@ -93,6 +119,28 @@ def test_the_commands_run(tmp_path: Path) -> None:
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
             assert done.stdout.strip()
+
+
+async def test_every_address_of_the_table_answers(tmp_path: Path) -> None:
+    rows = re.findall(r"^\| [^|]*\| `(GET|POST) (/\S*)` \|", README, re.MULTILINE)
+    assert {path for method, path in rows if method == "POST"} == set(BODIES)
+    assert len(rows) == len(BODIES) + 3
+    async with (
+        tellstream(tmp_path, tenants={"1": {"name": "Acme", "model": "sim-fast"}}) as server,
+        aiohttp.ClientSession(headers=server.headers()) as session,
+    ):
+        for method, path in rows:
+            body = BODIES.get(path)
+            async with session.request(method, server.url + path, json=body) as response:
+                assert response.status == 200, path
+                streams = response.content_type == "text/event-stream"
+                assert streams == (method == "POST"), path
+                assert await response.read()
+                id_ = response.headers.get("X-Stream-Id")
+            if method == "POST":  # any of them can follow what another one started
+                follow = f"{server.url}/v1/streams/{id_}/events"
+                async with session.get(follow) as response:
+                    assert b"event: stream_end\n" in await response.read()
 
 
 def test_the_configuration_loads(tmp_path: Path) -> None:

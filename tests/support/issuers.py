@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
@@ -150,10 +150,19 @@ def b64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
+Made = TypeVar("Made", bound=LocalIssuer)
+
+
 @asynccontextmanager
 async def local_issuer() -> AsyncIterator[LocalIssuer]:
     """Run one on a free port."""
-    issuer = LocalIssuer()
+    async with listening(LocalIssuer()) as issuer:
+        yield issuer
+
+
+@asynccontextmanager
+async def listening(issuer: Made) -> AsyncIterator[Made]:
+    """Run one of another kind."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", issuer.answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
