@@ -24,7 +24,7 @@ more": a callback per append, never a queue.
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from tellstream.core.errors import ServerError
 
@@ -125,6 +125,10 @@ class LogReader(Protocol):
         """Forget the subscription. May be called again."""
 
 
+AppendNow: TypeAlias = Callable[[int, list[bytes]], None]
+"""Appends frames, numbered from the first argument."""
+
+
 class LogWriter(Protocol):
     """The right to append to one stream, until ``claim`` hands it to somebody else.
 
@@ -140,6 +144,13 @@ class LogWriter(Protocol):
     @property
     def head(self) -> int:
         """Sequence number of the last frame that is known to be in the log."""
+
+    @property
+    def append_now(self) -> AppendNow | None:
+        """Appends plain frames in the call itself; None: this log makes one wait.
+
+        As ``append`` otherwise: the same arguments, the same errors.
+        """
 
     async def append(
         self,

@@ -89,6 +89,15 @@ class _Writer:
         release: bool = False,
     ) -> None:
         """Append ``frames``, numbered from ``first``."""
+        self._extend(first, frames, record, end=end, release=release)
+
+    def append_now(self, first: int, frames: list[bytes]) -> None:
+        """Append ``frames`` without waiting."""
+        self._extend(first, frames, None, end=False, release=False)
+
+    def _extend(
+        self, first: int, frames: list[bytes], record: bytes | None, *, end: bool, release: bool
+    ) -> None:
         log = self._log
         if log.epoch != self._epoch or log.ended_at is not None:
             raise FencedError("the stream was taken over, or has ended")

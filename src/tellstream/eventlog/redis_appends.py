@@ -33,6 +33,7 @@ class RedisWriter:
     """
 
     __slots__ = ("__weakref__", "_appends", "_busy", "epoch", "head", "key", "names", "over")
+    append_now = None
 
     def __init__(self, appends: "Appends", key: StreamKey, epoch: int, head: int) -> None:
         self.key = key

@@ -75,6 +75,7 @@ class _Writer:
     """The right to append to a stream of this process."""
 
     __slots__ = ("_appending", "_clock", "_epoch", "_opened", "_stream")
+    append_now = None
 
     def __init__(self, opened: _Opened, stream: LiveStream, clock: Callable[[], float]) -> None:
         self._opened = opened

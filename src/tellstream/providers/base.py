@@ -3,9 +3,9 @@
 Dialects are sans-IO: no socket, no clock, no sleep, no retry. ``http.py`` does those, once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -14,6 +14,8 @@ from tellstream.core.errors import ProviderError
 from tellstream.core.parts import Part
 from tellstream.providers.hosts import Host
 
+Sink: TypeAlias = Callable[[bytes], bool]
+"""Takes what arrived, without waiting; True: it wants what follows as well."""
 _T = TypeVar("_T")
 
 _MAX_COUNT: Final = 2**53
@@ -111,6 +113,13 @@ class Body(Protocol):
 
         Raises:
             ProviderError: a timer expired, or the body is too large.
+        """
+
+    async def flow(self, sink: Sink) -> None:
+        """Give ``sink`` what arrives, in the call in which it arrives, as long as it wants more.
+
+        Raises:
+            ProviderError: as ``read``; what ``sink`` raises.
         """
 
     async def linger(self) -> None:

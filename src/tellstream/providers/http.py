@@ -1,4 +1,4 @@
-"""The only file that opens an upstream connection.
+"""The client for providers: what a call is, how long it may take, what its failures mean.
 
 One shared client; per call five timers, all in seconds: connect, headers (until the response head),
 first token (until the caller reports content), idle (silence while a read waits; any byte ends it)
@@ -10,28 +10,30 @@ leaving the ``async with`` closes the connection unless the body was read to its
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
-import aiohttp
 import msgspec
+from yarl import URL
 
 from tellstream.core.errors import ProviderError
-from tellstream.providers.base import Dialect, UpstreamRequest
+from tellstream.providers.base import Dialect, Sink, UpstreamRequest
+from tellstream.providers.exchange import Connection, MalformedResponseError
+from tellstream.providers.pool import Origin, Pool
 
-MAX_CONNECTIONS: Final = 10_000
-"""Upstream connections of one process; streams beyond it wait for the connect timer."""
 MAX_ERROR_BYTES: Final = 64 * 1024
 """Of a failed response's body; enough for any error document."""
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """Of one response. Providers spend about 300 bytes on a token: some 100,000 tokens."""
-READ_BUFFER_BYTES: Final = 64 * 1024
-"""Per connection; above twice this the socket is not read any more (back-pressure)."""
 FINISH_GRACE: Final = 5.0
 """Seconds of silence after a finish reason before the end counts: usage usually follows it."""
 LINGER: Final = 0.25
 """Seconds to wait for the end of a body after its terminal marker, to reuse the connection."""
 MIN_TIMER: Final = 0.001
 """Seconds; a timer that is re-armed never spins."""
+MAX_TARGETS: Final = 1000
+"""Addresses whose parts are remembered: of models, not of requests."""
+_SUCCESS: Final = range(200, 300)
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -44,30 +46,55 @@ class Timeouts(msgspec.Struct, frozen=True):
     total: float = 600.0
 
 
+class _Target(NamedTuple):
+    """Where a request goes, and its first lines."""
+
+    origin: Origin
+    head: str
+
+
+@lru_cache(MAX_TARGETS)
+def _target(address: str) -> _Target:
+    url = URL(address)
+    host, port = url.raw_host, url.port
+    if url.scheme not in {"http", "https"} or not host or port is None:
+        raise ValueError(f"not an address of a provider: {address!r}")
+    named = f"[{host}]" if ":" in host else host
+    if not url.is_default_port():
+        named = f"{named}:{port}"
+    head = f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {named}\r\n"
+    return _Target(Origin(host, port, tls=url.scheme == "https"), head)
+
+
+def _written(target: _Target, request: UpstreamRequest) -> bytes:
+    """Write a request.
+
+    Raises:
+        ValueError: a field could not be told from the next one.
+    """
+    fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    if fields.count("\n") != len(request.headers) or fields.count("\r") != len(request.headers):
+        raise ValueError("a header field holds a line end")
+    head = f"{target.head}{fields}Content-Length: {len(request.body)}\r\n\r\n"
+    return head.encode("latin-1") + request.body
+
+
 class Upstream:
     """The shared client. Start it inside a running loop, close it at the end."""
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
 
     async def start(self) -> None:
         """Open the connection pool."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
-            auto_decompress=False,
-            trust_env=False,
-            read_bufsize=READ_BUFFER_BYTES,
-            skip_auto_headers=("Accept", "Accept-Encoding"),
-        )
+        self._pool = Pool()
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            await pool.close()
 
     @asynccontextmanager
     async def call(
@@ -83,54 +110,73 @@ class Upstream:
         Raises:
             ProviderError: no usable response; see ``core.errors``.
         """
-        loop = asyncio.get_running_loop()
-        opened_at = loop.time()
-        response = await self._open(request, min(opened_at + self._timeouts.headers, total_at))
+        pool = self._pool
+        assert pool is not None, "Upstream.start() was not called"
+        opened_at = asyncio.get_running_loop().time()
         try:
-            if not response.ok or response.status >= 300:  # noqa: PLR2004 - only 2xx is an answer
-                raise await self._failure(dialect, response)
-            encoding = response.headers.get("Content-Encoding", "identity").lower()
+            target = _target(request.url)
+            data = _written(target, request)
+        except ValueError as error:
+            raise ProviderError("provider_protocol", reason=repr(error)) from error
+        deadline = min(opened_at + self._timeouts.headers, total_at)
+        connection = await self._connected(pool, target.origin, deadline)
+        try:
+            await self._answered(connection, data, deadline)
+            if connection.status not in _SUCCESS:
+                raise await self._failure(dialect, connection)
+            encoding = connection.headers.get("content-encoding", "identity").lower()
             if encoding != "identity":
                 raise ProviderError("provider_protocol", reason=f"content encoding {encoding}")
-            body = UpstreamBody(response, self._timeouts, opened_at, total_at)
+            body = UpstreamBody(connection, self._timeouts, opened_at, total_at)
             try:
                 yield body
             finally:
                 body.disarm()
         finally:
-            response.close()  # a no-op once the body was read to its end
+            pool.release(target.origin, connection)
 
-    async def _open(self, request: UpstreamRequest, deadline: float) -> aiohttp.ClientResponse:
-        assert self._session is not None, "Upstream.start() was not called"
+    async def _connected(self, pool: Pool, origin: Origin, deadline: float) -> Connection:
+        connect_at = asyncio.get_running_loop().time() + self._timeouts.connect
+        try:
+            async with asyncio.timeout_at(min(connect_at, deadline)):
+                return await pool.acquire(origin)
+        except TimeoutError as error:
+            raise _late() from error
+        except (OSError, UnicodeError) as error:
+            raise _unreachable(error) from error
+
+    async def _answered(self, connection: Connection, data: bytes, deadline: float) -> None:
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._session.post(
-                    request.url, data=request.body, headers=request.headers, allow_redirects=False
-                )
-        except TimeoutError as error:  # also aiohttp's own, for the connect timer
-            raise ProviderError(
-                "provider_timeout", reason="connect or headers", network=True
-            ) from error
-        except aiohttp.ClientResponseError as error:
+                connection.send(data)
+                await connection.head()
+        except TimeoutError as error:
+            raise _late() from error
+        except MalformedResponseError as error:
             raise ProviderError("provider_protocol", reason=repr(error)) from error
-        except (aiohttp.InvalidURL, ValueError) as error:
-            raise ProviderError("provider_protocol", reason=repr(error)) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise ProviderError("provider_unavailable", reason=repr(error), network=True) from error
+        except OSError as error:
+            raise _unreachable(error) from error
 
-    async def _failure(self, dialect: Dialect, response: aiohttp.ClientResponse) -> ProviderError:
+    async def _failure(self, dialect: Dialect, connection: Connection) -> ProviderError:
         body = b""
         try:
             async with asyncio.timeout(self._timeouts.headers):
                 while len(body) < MAX_ERROR_BYTES:
-                    chunk = await response.content.readany()
+                    chunk = await connection.read()
                     if not chunk:
                         break
                     body += chunk
-        except (TimeoutError, aiohttp.ClientError, OSError):
+        except (TimeoutError, ValueError):
             pass  # the status alone must do
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return dialect.error(response.status, headers, body[:MAX_ERROR_BYTES])
+        return dialect.error(connection.status, connection.headers, body[:MAX_ERROR_BYTES])
+
+
+def _late() -> ProviderError:
+    return ProviderError("provider_timeout", reason="connect or headers", network=True)
+
+
+def _unreachable(error: Exception) -> ProviderError:
+    return ProviderError("provider_unavailable", reason=repr(error), network=True)
 
 
 class UpstreamBody:
@@ -145,12 +191,12 @@ class UpstreamBody:
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        connection: Connection,
         timeouts: Timeouts,
         opened_at: float,
         total_at: float,
     ) -> None:
-        self._content = response.content
+        self._connection = connection
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
         self._time: Callable[[], float] = self._loop.time
@@ -159,7 +205,6 @@ class UpstreamBody:
         self._silence = timeouts.idle
         self._reading_since: float | None = None  # what the caller does between reads is no silence
         self._size = 0
-        self._expired: str | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.broken: str | None = None
         self._watch()
@@ -184,26 +229,38 @@ class UpstreamBody:
             ProviderError: ``provider_timeout``; ``stream_too_large`` beyond ``MAX_BODY_BYTES``.
         """
         self._reading_since = self._time()
-        try:
-            chunk = await self._content.readany()
-        except TimeoutError as error:
-            raise ProviderError("provider_timeout", reason=self._expired) from error
-        except (aiohttp.ClientError, OSError) as error:
-            self.broken = repr(error)
-            return b""
+        chunk = await self._connection.read()
         self._reading_since = None
-        self._size += len(chunk)
-        if self._size > MAX_BODY_BYTES:
-            raise ProviderError("stream_too_large", reason="upstream body")
+        self._count(chunk)
+        self.broken = self._connection.broken
         return chunk
+
+    async def flow(self, sink: Sink) -> None:
+        """Give ``sink`` what arrives, in the call in which it arrives, as long as it wants more.
+
+        Returns when it does not, or at the end of the body.
+
+        Raises:
+            ProviderError: as ``read``; what ``sink`` raises.
+        """
+
+        def pour(chunk: bytes) -> bool:
+            self._reading_since = self._time()
+            self._count(chunk)
+            return sink(chunk)
+
+        self._reading_since = self._time()
+        await self._connection.flow(pour)
+        self._reading_since = None
+        self.broken = self._connection.broken
 
     async def linger(self) -> None:
         """Read on to the end of the body for a moment, so that the connection can be reused."""
         try:
             async with asyncio.timeout(LINGER):
-                while await self._content.readany():
+                while await self._connection.read():
                     pass
-        except (TimeoutError, aiohttp.ClientError, OSError):
+        except (TimeoutError, ProviderError):
             pass  # then the connection is closed instead
 
     def disarm(self) -> None:
@@ -211,6 +268,11 @@ class UpstreamBody:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _count(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > MAX_BODY_BYTES:
+            raise ProviderError("stream_too_large", reason="upstream body")
 
     def _deadline(self, now: float) -> tuple[float, str]:
         if self._first_at is not None:
@@ -228,8 +290,7 @@ class UpstreamBody:
             self._timer = self._loop.call_at(max(deadline, now + MIN_TIMER), self._watch)
             return
         self._timer = None
-        self._expired = name
-        self._content.set_exception(TimeoutError(name))
+        self._connection.fail(ProviderError("provider_timeout", reason=name))
 
     def _rearm(self) -> None:
         self.disarm()

@@ -248,6 +248,12 @@ class Producer:
         """Bring what arrives into the log, until the provider says nothing more."""
         composer = stream.composer
         while not composer.over:
+            if (
+                stream.content
+                and not composer.finish_seen
+                and await self._flow(stream, body, decoder)
+            ):
+                break
             try:
                 chunk = await body.read()
             except ProviderError:
@@ -263,6 +269,31 @@ class Producer:
                 break
             if composer.finish_seen:
                 body.finish_seen()
+
+    async def _flow(self, stream: Stream, body: Body, decoder: Decoder) -> bool:
+        """Bring what arrives into a log that makes nobody wait, without waking this task.
+
+        Until there is something to wait for, or nothing follows; whether the provider is done.
+        """
+        composer, writer = stream.composer, stream.writer
+        append_now = writer.append_now
+        if append_now is None:
+            return False
+
+        def take(chunk: bytes) -> bool:
+            events = composer.feed(decoder.feed(chunk), self._clock())
+            if events:
+                first = writer.head + 1
+                frames = encode_frames(first, events)
+                stream.log_bytes += sum(map(len, frames))
+                append_now(first, frames)
+            return not (composer.over or composer.finish_seen or self._at_cap(stream))
+
+        await body.flow(take)
+        await self._keep_within_caps(stream)
+        if composer.finish_seen:
+            body.finish_seen()
+        return composer.over
 
     async def _hush(self, stream: Stream) -> None:
         """Close what is open of a cancelled stream, and note that its answer is read on."""
@@ -317,11 +348,30 @@ class Producer:
             self._observer.first_token(stream.composer.provider, stream.model, seconds)
         if closing:
             return
-        if stream.grant.limited:
-            said = stream.composer.output.tokens
-            if stream.grant.spent(said) and not await stream.grant.extend(said):
-                raise RequestError("quota_exceeded", reason="a cap was reached")
-        if stream.log_bytes > MAX_STREAM_BYTES or writer.head > MAX_STREAM_EVENTS:
+        await self._keep_within_caps(stream)
+
+    @staticmethod
+    def _at_cap(stream: Stream) -> bool:
+        """Whether a cap may be reached; costs next to nothing."""
+        grant = stream.grant
+        return (
+            (grant.limited and grant.spent(stream.composer.output.tokens))
+            or stream.log_bytes > MAX_STREAM_BYTES
+            or stream.writer.head > MAX_STREAM_EVENTS
+        )
+
+    async def _keep_within_caps(self, stream: Stream) -> None:
+        """Set more aside for the stream if it needs that.
+
+        Raises:
+            RequestError: ``quota_exceeded``.
+            ServerError: ``stream_too_large``.
+        """
+        if not self._at_cap(stream):
+            return
+        if stream.grant.limited and not await stream.grant.extend(stream.composer.output.tokens):
+            raise RequestError("quota_exceeded", reason="a cap was reached")
+        if stream.log_bytes > MAX_STREAM_BYTES or stream.writer.head > MAX_STREAM_EVENTS:
             raise ServerError("stream_too_large")
 
     async def _end(self, stream: Stream, ending: Ending) -> None:
