@@ -82,6 +82,8 @@ async def test_after_kill_9_a_reader_gets_the_rest_and_the_sealed_end(
             (row,) = await get(again, headers, "/v1/usage?by=stream")
             assert row["stream"] == stream_id
             assert row["estimated_streams"] == 1
+            assert row["finish_reasons"] == {"Error": 1}
+            assert row["first_token_ms"] is None  # it went with the worker
             assert row["completion_tokens"] == transcript.usage.completion_tokens
             assert row["prompt_tokens"] == transcript.usage.prompt_tokens
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from tellstream.core.errors import RequestError
-from tellstream.server.usage import UsageQuery, _decimal, _encode, _shown, parse
-from tellstream.storage.base import By, Position, Totals
+from tellstream.server.usage import UsageQuery, _encode, parse
+from tellstream.storage.base import By, Position
 
 TODAY = date(2026, 4, 22)
 QUERY = UsageQuery(date(2026, 4, 1), date(2026, 4, 3), "model", None, 100)
@@ -161,31 +161,3 @@ def test_a_cursor_of_another_query_is_refused(other: str) -> None:
 def test_a_made_up_cursor_is_refused(content: Any) -> None:
     code, details = refusal(f"cursor={cursor(content)}")
     assert (code, list(details)) == ("validation_error", ["cursor"])
-
-
-def test_a_row_shows_its_key_under_the_name_of_what_it_stands_for() -> None:
-    row = Totals("small", 3, 30, 20, None, 2, 1, 1, 1_234_567)
-    assert list(_shown("model", row).items()) == [
-        ("model", "small"),
-        ("streams", 3),
-        ("prompt_tokens", 30),
-        ("completion_tokens", 20),
-        ("cache_read_input_tokens", None),
-        ("cache_write_input_tokens", 2),
-        ("thought_tokens", 1),
-        ("estimated_streams", 1),
-        ("cost", "0.001234567"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("cost", "text"),
-    [
-        (0, "0.000000000"),
-        (1, "0.000000001"),
-        (10**9, "1.000000000"),
-        (2**63 - 1, "9223372036.854775807"),
-    ],
-)
-def test_a_cost_is_shown_exactly(cost: int, text: str) -> None:
-    assert _decimal(cost) == text

@@ -69,16 +69,18 @@ async def test_a_row_that_cannot_be_text_fails_alone(ledger: SqlLedger, home: Ho
 
 async def test_a_settlement_is_stored_when_settle_returns(ledger: SqlLedger, home: Home) -> None:
     given = settlement(
-        usage=Usage(1, 2, 3, 4, 5), estimated=True, cost=6, finish_reason=FinishReason.CANCELLED
-    )
+        usage=Usage(1, 2, 3, 4, 5), estimated=True, cost=6, finish_reason=FinishReason.CANCELLED,
+        first_token_ms=7,
+    )  # fmt: skip
     await ledger.open(row())
     assert await ledger.settle(1, "str_1", given) == given
     columns = (
         "provider, provider_model, finished_at, finish_reason, prompt_tokens, completion_tokens, "
-        "cache_write_input_tokens, cache_read_input_tokens, thought_tokens, estimated, cost"
+        "cache_write_input_tokens, cache_read_input_tokens, thought_tokens, estimated, cost, "
+        "first_token_ms"
     )
     assert home.stored(columns) == [
-        ("xai", "grok", NOON, "Cancelled", 1, 2, 3, 4, 5, 1, 6)
+        ("xai", "grok", NOON, "Cancelled", 1, 2, 3, 4, 5, 1, 6, 7)
     ]  # fmt: skip
 
 
@@ -86,7 +88,7 @@ async def test_the_first_settlement_wins_and_every_other_caller_is_told_it(
     ledger: SqlLedger, home: Home
 ) -> None:
     await ledger.open(row())
-    first = settlement(usage=Usage(1, 2, None, 4, None), cost=9, estimated=True)
+    first = settlement(usage=Usage(1, 2, None, 4, None), cost=9, estimated=True, first_token_ms=310)
     assert await ledger.settle(1, "str_1", first) == first
     assert await ledger.settle(1, "str_1", settlement(70, 80, provider="other")) == first
     assert await ledger.settle(1, "str_1", settlement(70, 80), row=row()) == first

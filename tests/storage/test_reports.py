@@ -5,8 +5,9 @@ from datetime import date
 import pytest
 
 from support.ledgers import DAY, NOON, ctx, report, row, settled
-from tellstream.core.usage import Usage
+from tellstream.core.usage import FinishReason, Usage
 from tellstream.storage.base import By, Position, Totals
+from tellstream.storage.first_token import BOUNDS, FirstToken
 from tellstream.storage.ledger import SqlLedger
 
 EVERY: tuple[By, ...] = ("day", "model", "client", "subject", "stream")
@@ -75,8 +76,25 @@ async def test_a_count_is_null_only_if_it_is_null_everywhere(ledger: SqlLedger) 
     await settled(ledger, "b", usage=Usage(1, 1, None, None, 0), cost=5)
     await settled(ledger, "c", usage=Usage(1, 1, None, 4, None), cost=7)
     assert await report(ledger, "day") == [
-        Totals("2026-04-22", 3, 3, 3, 7, None, 0, 0, 12)
-    ]  # fmt: skip
+        Totals("2026-04-22", 3, 3, 3, 7, None, 0, 0, 12, {FinishReason.STOP: 3}, None)
+    ]
+
+
+async def test_a_report_counts_ends_and_times_to_the_first_token(ledger: SqlLedger) -> None:
+    for number, (name, time) in enumerate(
+        [("Stop", 90), ("Stop", 310), ("Error", None), ("Cancelled", 61_000), ("Stop", None)]
+    ):
+        model, reason = "large" if number == 4 else "small", FinishReason(name)
+        await settled(
+            ledger, f"str_{number}", model=model, finish_reason=reason, first_token_ms=time
+        )
+    await settled(ledger, "str_1", 2, finish_reason=FinishReason.LENGTH, first_token_ms=7)
+    large, small = await report(ledger, "model")
+    assert (large.finish_reasons, large.first_token) == ({FinishReason.STOP: 1}, None)
+    assert small.finish_reasons == {"Stop": 2, "Error": 1, "Cancelled": 1}
+    counts = [0] * (len(BOUNDS) + 1)
+    counts[0] = counts[3] = counts[-1] = 1
+    assert small.first_token == FirstToken(3, 61_400, 90, 61_000, tuple(counts))
 
 
 @pytest.mark.parametrize(

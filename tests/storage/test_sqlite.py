@@ -108,7 +108,8 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> 
     connection.close()
     ledger = SqliteLedger(path)
     await ledger.start()
-    assert (await report(ledger, "day"))[0].prompt_tokens == 7
+    (day,) = await report(ledger, "day")
+    assert (day.prompt_tokens, day.first_token) == (7, None)
     await ledger.close()
     store = Store(SqliteDatabase(path))
     await store.start()

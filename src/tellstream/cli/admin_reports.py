@@ -4,9 +4,8 @@ import csv
 import json
 import sys
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated
 
-import msgspec
 import typer
 
 from tellstream.cli.admin_session import (
@@ -21,11 +20,9 @@ from tellstream.cli.admin_session import (
 )
 from tellstream.cli.failures import CliError, one_line_errors
 from tellstream.core.principals import Principal
-from tellstream.storage.base import COST_UNITS, By, Totals
+from tellstream.storage.base import By, Totals
 
 audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
-
-_COLUMNS: Final = tuple(name for name in Totals.__struct_fields__ if name != "key")
 
 
 @audit_app.command("list")
@@ -70,6 +67,8 @@ def usage(
 
     Example: `tellstream admin usage --tenant 7 --from 2026-01-01 --by model --csv`
     """
+    from tellstream.server import usage_rows
+
     if as_csv and as_json:
         raise CliError("--csv and --json exclude each other")
     last = datetime.now(UTC).date() if to_day is None else _day("--to", to_day)
@@ -77,11 +76,11 @@ def usage(
     if first > last:
         raise CliError("--from: is after --to")
     rows = run(config, lambda session: _totals(session, tenant, first, last, by))
-    shown_rows = [_row(by, row) for row in rows]
+    shown_rows = [usage_rows.shown(by, row) for row in rows]
     if as_csv:
-        writer = csv.DictWriter(sys.stdout, (by, *_COLUMNS), lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, usage_rows.columns(by), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(shown_rows)
+        writer.writerows(map(usage_rows.flat, shown_rows))
     else:
         show_all(shown_rows, as_json=as_json)
 
@@ -105,13 +104,6 @@ async def _totals(session: Session, tenant: int, first: date, last: date, by: By
                 return found
     finally:
         await ledger.close()
-
-
-def _row(by: By, totals: Totals) -> dict[str, Any]:
-    row = msgspec.structs.asdict(totals)
-    cost = row.pop("cost")
-    exact = None if cost is None else f"{cost // COST_UNITS}.{cost % COST_UNITS:09d}"
-    return {by: row.pop("key"), **row, "cost": exact}
 
 
 def _day(option: str, text: str) -> date:

@@ -11,7 +11,9 @@ from tellstream.core.events import EVENT_TYPES, Citation
 from tellstream.core.usage import FinishReason, Usage
 from tellstream.protocols.native import ChatBody
 from tellstream.server.usage import MAX_CURSOR_CHARS
+from tellstream.server.usage_rows import COUNTS, MORE
 from tellstream.storage.base import By
+from tellstream.storage.first_token import BOUNDS
 from tellstream.streams.record import StreamState
 
 Schema: TypeAlias = Mapping[str, Any]
@@ -20,6 +22,8 @@ _PLACE: Final = "#/components/schemas/"
 STRING: Final[Schema] = {"type": "string"}
 BOOLEAN: Final[Schema] = {"type": "boolean"}
 WHOLE: Final[Schema] = {"type": "integer"}
+_COUNTED: Final = {"type": "integer", "minimum": 1}
+_TIME: Final = {"type": "integer", "minimum": 0}
 CURSOR: Final[Schema] = {"type": "string", "maxLength": MAX_CURSOR_CHARS}
 
 
@@ -79,20 +83,41 @@ def schemas(structs: Iterable[Any] = (), models: Iterable[type[BaseModel]] = ())
 def _usage_row() -> Schema:
     """Describe a row of a usage report: what it stands for, and the sums."""
     keys = dict.fromkeys(get_args(By), STRING)
-    counts = dict.fromkeys(
-        (
-            "streams",
-            "prompt_tokens",
-            "completion_tokens",
-            "estimated_streams",
-        ),
-        WHOLE,
-    )
-    parts = dict.fromkeys(
-        ("cache_read_input_tokens", "cache_write_input_tokens", "thought_tokens"), nullable(WHOLE)
-    )
+    known = ("cache_read_input_tokens", "cache_write_input_tokens", "thought_tokens")
+    counts = {name: nullable(WHOLE) if name in known else WHOLE for name in COUNTS}
     cost = nullable({"type": "string", "pattern": r"^[0-9]+\.[0-9]{9}$"})
-    return record(keys | counts | parts | {"cost": cost}, optional=keys)
+    ends = _counted(
+        (reason.value for reason in FinishReason),
+        "How many streams ended how; together they are `streams`.",
+    )
+    times = record(
+        {
+            "streams": _COUNTED | {"description": "Streams that had a first token."},
+            "mean": _TIME,
+            "p50": _TIME | {"description": "Estimated from `counts`, as is `p95`."},
+            "p95": _TIME,
+            "max": _TIME,
+            "counts": _counted(
+                (*map(str, BOUNDS), MORE),
+                "Streams by the time that their first token took, in classes that are named by "
+                "their longest; a class begins where the one before it ends.",
+            ),
+        }
+    )
+    about = "Milliseconds from the start of a stream to its first content event."
+    first = nullable({**times, "description": about})
+    sums = counts | {"cost": cost, "finish_reasons": ends, "first_token_ms": first}
+    return record(keys | sums, optional=keys)
+
+
+def _counted(names: Iterable[str], description: str) -> Schema:
+    """Describe an object from names to how many there are; a name without any is not there."""
+    return {
+        "type": "object",
+        "propertyNames": {"enum": list(names)},
+        "additionalProperties": _COUNTED,
+        "description": description,
+    }
 
 
 # What the parser checks and pydantic cannot tell. A tenant can have another limit than 2000.

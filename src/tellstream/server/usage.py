@@ -4,17 +4,17 @@ import base64
 import binascii
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Final, NamedTuple, get_args
+from typing import Annotated, Final, NamedTuple, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from tellstream.core.errors import RequestError
-from tellstream.server import usage_csv
+from tellstream.server import usage_csv, usage_rows
 from tellstream.server.asgi import NO_STORE
 from tellstream.server.call import Call
 from tellstream.server.services import Services
-from tellstream.storage.base import COST_UNITS, By, Position, Totals
+from tellstream.storage.base import By, Position
 
 MAX_LIMIT: Final = 1000
 """Rows in one answer; some 200 KB."""
@@ -80,7 +80,7 @@ async def usage(services: Services, call: Call) -> None:
         call.ctx, query.from_day, query.to_day, query.by, query.cursor, query.limit
     )
     cursor = None if following is None else _encode(query, following)
-    rows = [_shown(query.by, row) for row in found]
+    rows = [usage_rows.shown(query.by, row) for row in found]
     headers = {**NO_STORE, "Vary": "Accept"}
     if query.format == "csv" or (not query.format and usage_csv.prefers(call.headers)):
         headers["Content-Disposition"] = 'attachment; filename="usage.csv"'
@@ -88,7 +88,8 @@ async def usage(services: Services, call: Call) -> None:
             # Relative: the path that was asked for, whatever is in front of this server.
             link = f"?format=csv&limit={query.limit}&cursor={cursor}"
             headers["Link"] = f'<{link}>; rel="next"'
-        await call.content(usage_csv.table(columns(query.by), rows), usage_csv.MEDIA_TYPE, headers)
+        table = usage_csv.table(usage_rows.columns(query.by), map(usage_rows.flat, rows))
+        await call.content(table, usage_csv.MEDIA_TYPE, headers)
         return
     meta = {"cursor": cursor, "has_more": cursor is not None}
     await call.json({"data": rows, "meta": meta}, headers)
@@ -203,19 +204,3 @@ def _other(cursor: _Cursor, by: str | None, days: dict[str, date | None]) -> boo
         or days.get("from", cursor.from_day) != cursor.from_day
         or days.get("to", cursor.to_day) != cursor.to_day
     )
-
-
-def columns(by: By) -> list[str]:
-    """Name what a row shows, in order."""
-    return [by, *(name for name in Totals.__struct_fields__ if name != "key")]
-
-
-def _shown(by: By, row: Totals) -> dict[str, Any]:
-    shown = msgspec.structs.asdict(row)
-    cost = shown.pop("cost")
-    return {by: shown.pop("key"), **shown, "cost": None if cost is None else _decimal(cost)}
-
-
-def _decimal(cost: int) -> str:
-    """Write a cost as an exact decimal number."""
-    return f"{cost // COST_UNITS}.{cost % COST_UNITS:09d}"

@@ -1,4 +1,4 @@
-"""Usage as CSV (RFC 4180), for spreadsheets: a header line, then what the JSON has, row by row.
+"""Usage as CSV (RFC 4180), for spreadsheets: a header line, then the rows of the JSON, flat.
 
 Names in it come from callers and from their issuers. A spreadsheet takes a cell that begins with
 ``=``, ``+``, ``-`` or ``@`` for a formula, whoever wrote it; such a name gets an apostrophe in

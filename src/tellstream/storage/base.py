@@ -16,7 +16,7 @@ Reports count a stream on the UTC day on which it *finished*: what is reported f
 over does not change, and streams that still run are in no report.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -25,6 +25,7 @@ import msgspec
 from tellstream.core.errors import ServerError
 from tellstream.core.principals import Ctx
 from tellstream.core.usage import FinishReason, Usage
+from tellstream.storage.first_token import FirstToken
 
 By: TypeAlias = Literal["day", "model", "client", "subject", "stream"]
 """What the rows of a report stand for."""
@@ -48,6 +49,8 @@ class Settlement(msgspec.Struct, frozen=True):
         usage: tokens, summed over the steps.
         estimated: the provider did not say; the counts were worked out here.
         cost: in ``COST_UNITS`` parts of the currency; None: no price is known.
+        first_token_ms: milliseconds from the start of the stream to its first content event in the
+            log; None: there was none, or it went with its worker.
     """
 
     provider: str
@@ -57,6 +60,7 @@ class Settlement(msgspec.Struct, frozen=True):
     usage: Usage
     estimated: bool
     cost: int | None = None
+    first_token_ms: int | None = None
 
 
 class UsageRow(msgspec.Struct, frozen=True):
@@ -87,6 +91,9 @@ class Totals(msgspec.Struct, frozen=True):
         streams: how many.
         estimated_streams: how many of them have estimated counts.
         cost: in ``COST_UNITS`` parts of the currency.
+        finish_reasons: how many ended how; only what there was, and all of them together are
+            ``streams``.
+        first_token: how long first tokens took; null: there was none.
     """
 
     key: str
@@ -98,6 +105,8 @@ class Totals(msgspec.Struct, frozen=True):
     thought_tokens: int | None
     estimated_streams: int
     cost: int | None
+    finish_reasons: Mapping[FinishReason, int]
+    first_token: FirstToken | None
 
 
 class Position(NamedTuple):

@@ -67,9 +67,9 @@ def joined(rows: Iterable[bytes]) -> str:
 
 def stored(columns: Sequence[Any]) -> Settlement:
     """Read the columns SETTLED of a settled row."""
-    provider, model, finished_at, reason, *counts, estimated, cost = columns
+    provider, model, finished_at, reason, *counts, estimated, cost, first = columns
     return Settlement(
-        provider, model, finished_at, FinishReason(reason), Usage(*counts), estimated, cost
+        provider, model, finished_at, FinishReason(reason), Usage(*counts), estimated, cost, first
     )
 
 
@@ -89,6 +89,7 @@ def _settled(tenant: int, stream_id: str, settlement: Settlement) -> bytes:
             *msgspec.structs.astuple(settlement.usage),
             settlement.estimated,
             settlement.cost,
+            settlement.first_token_ms,
         )
     )
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from tellstream.storage import statements
+from tellstream.core.usage import FinishReason
+from tellstream.storage import first_token, statements
 from tellstream.storage.base import By, Position, Totals
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -42,18 +43,22 @@ def _row(by: By, row: tuple[Any, ...]) -> tuple[Position, Totals]:
         position, sums = Position(_day(int(row[0]))), row[1:]
     else:
         position, sums = Position(row[0]), row[1:]
-    streams, prompt, completion, *split, estimated, cost = sums
-    read, write, thought = map(_integer, split)
+    sums, times = sums[: -first_token.SUMS], sums[-first_token.SUMS :]
+    streams, prompt, completion, read, write, thought, estimated, cost, *ends = sums
     return position, Totals(
         key=position.key,
         streams=int(streams),
         prompt_tokens=int(prompt),
         completion_tokens=int(completion),
-        cache_read_input_tokens=read,
-        cache_write_input_tokens=write,
-        thought_tokens=thought,
+        cache_read_input_tokens=_integer(read),
+        cache_write_input_tokens=_integer(write),
+        thought_tokens=_integer(thought),
         estimated_streams=int(estimated),
         cost=_integer(cost),
+        finish_reasons={
+            reason: int(count) for reason, count in zip(FinishReason, ends, strict=True) if count
+        },
+        first_token=first_token.read(times),
     )
 
 

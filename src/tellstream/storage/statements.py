@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from tellstream.core.usage import FinishReason
+from tellstream.storage import first_token
 from tellstream.storage.base import By
 from tellstream.storage.database import Database, Rows
 from tellstream.storage.tables import OPENED, SETTLED, USAGE
@@ -114,6 +116,8 @@ def totals(
         sa.func.sum(usage.thought_tokens),
         sa.func.sum(sa.case((usage.estimated, 1), else_=0)),
         sa.func.sum(usage.cost),
+        *(sa.func.count(sa.case((usage.finish_reason == each.value, 1))) for each in FinishReason),
+        *first_token.sums(usage.first_token_ms),
     ).where(
         usage.tenant == tenant,
         usage.finished_at >= finished_from,

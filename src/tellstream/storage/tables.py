@@ -32,6 +32,7 @@ USAGE: Final = sa.Table(
     sa.Column("thought_tokens", sa.BigInteger),
     sa.Column("estimated", sa.Boolean),
     sa.Column("cost", sa.BigInteger),
+    sa.Column("first_token_ms", sa.BigInteger),
 )
 OPENED: Final = tuple(USAGE.columns)[:6]
 """What is written when a row is opened."""

@@ -88,6 +88,7 @@ class Meter:
             usage=usage,
             estimated=estimated,
             cost=None if stream.price is None else stream.price.cost(usage),
+            first_token_ms=stream.first_token_ms,
         )
         settled, stream.debt = await self._settle(_row(stream), settlement)
         stream.usage, stream.estimated = settled.usage, settled.estimated

@@ -344,7 +344,9 @@ class Producer:
         if first_content or end:
             self._observer.log_appended(self._time() - started)
         if first_content:
-            seconds = self._clock() - stream.created_at
+            # The clock of the world may be set back meanwhile.
+            seconds = max(0.0, self._clock() - stream.created_at)
+            stream.first_token_ms = round(seconds * 1000)
             self._observer.first_token(stream.composer.provider, stream.model, seconds)
         if closing:
             return

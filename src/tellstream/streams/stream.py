@@ -33,6 +33,7 @@ class Stream:
         unconfirmed: frames that are composed but not known to be in the log.
         log_bytes: size of all frames.
         content: whether a content event was composed.
+        first_token_ms: milliseconds from its start until the first one was in the log, or None.
         ending: how it ends, once that is decided.
         finished: whether that is in the log.
         usage: settled token counts, once it ended.
@@ -72,6 +73,7 @@ class Stream:
         self.unconfirmed: list[bytes] = []
         self.log_bytes = 0
         self.content = False
+        self.first_token_ms: int | None = None
         self.ending: Ending | None = None
         self.finished = False
         self.usage: Usage | None = None

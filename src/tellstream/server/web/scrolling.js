@@ -11,6 +11,8 @@ export class Scrolling {
     Object.assign(this, {area, button});
     area.addEventListener("scroll", () => this.#scrolled(), {passive: true});
     button.addEventListener("click", () => this.toEnd());
+    // A turned phone, a keyboard that opens, a message of several lines: the end stays the end.
+    new ResizeObserver(() => this.grown()).observe(area);
   }
 
   /** Goes to the end and follows it from now on. */

@@ -260,6 +260,20 @@ export interface UsageRow {
   estimated_streams: number;
   /** An exact decimal number, or null: no price is known. */
   cost: string | null;
+  /** How many streams ended how; together they are `streams`. */
+  finish_reasons: Partial<Record<FinishReason, number>>;
+  /** From the start of a stream to its first content event; null: there was none. */
+  first_token_ms: FirstTokenTimes | null;
+}
+/** Milliseconds; `p50` and `p95` are estimated from `counts`. */
+export interface FirstTokenTimes {
+  streams: number;
+  mean: number;
+  p50: number;
+  p95: number;
+  max: number;
+  /** Streams in each class of times, by the longest time in it; `more`: beyond them all. */
+  counts: Record<string, number>;
 }
 
 export class ChatStream implements AsyncIterable<StreamEvent> {

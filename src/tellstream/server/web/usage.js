@@ -1,31 +1,19 @@
-// The usage page: what the streams of a tenant used, per day, model and client.
+// The usage page: what the streams of a tenant used, how they ended and how fast they began.
 
 import {Tellstream} from "../client/tellstream.js";
-import {columns, ranking, table} from "./charts.js";
 import {byId, el} from "./elements.js";
 import {HOME, SignInError} from "./session.js";
 import {hideSignIn, signedIn} from "./sign-in.js";
-import {brief, count, day, errorText} from "./words.js";
+import {Report} from "./usage-report.js";
+import {errorText} from "./words.js";
 
 const DAY_MS = 86_400_000;
-const SHOWN = 12; // rows of a ranking; all are in its table
-const PAGE_CLIENT = "tellstream-page";
-const HEAD = ["Streams", "Tokens read", "of them cached", "Tokens written", "of them thinking", "Estimated", "Cost"];
 
 const iso = (time) => new Date(time).toISOString().slice(0, 10);
-const money = new Intl.NumberFormat("en", {minimumFractionDigits: 2, maximumFractionDigits: 4});
-const known = (number) => (number === null ? "–" : count(number));
-const tokens = (row) => row.prompt_tokens + row.completion_tokens;
-const cost = (row) => Number(row.cost ?? 0);
-const costText = (row) => (row.cost === null ? "–" : money.format(row.cost));
-const total = (rows, value) => rows.reduce((sum, row) => sum + value(row), 0);
-const figures = (row) => [
-  count(row.streams), count(row.prompt_tokens), known(row.cache_read_input_tokens),
-  count(row.completion_tokens), known(row.thought_tokens), count(row.estimated_streams), costText(row),
-];
 
 class UsagePage {
-  #drawn = () => {};
+  #report = null;
+  #turn = 0; // of what was asked for last: an earlier answer that comes later is not shown
 
   constructor(session) {
     this.session = session;
@@ -46,7 +34,7 @@ class UsagePage {
       await session.end();
       location.assign(HOME);
     });
-    new ResizeObserver(() => this.#drawn()).observe(byId("report"));
+    new ResizeObserver(() => this.#report?.draw()).observe(byId("report"));
     this.#last(30);
   }
 
@@ -63,97 +51,35 @@ class UsagePage {
       const chosen = range.to === iso(Date.now()) && days === Number(button.dataset.days);
       button.setAttribute("aria-pressed", String(chosen));
     }
-    const report = byId("report");
-    report.setAttribute("aria-busy", "true");
+    const place = byId("report");
+    place.setAttribute("aria-busy", "true");
+    const turn = ++this.#turn;
     try {
       const token = (refused) => this.session.token(refused);
       const client = new Tellstream({url: HOME, tenant: this.tenant.value, token});
       const by = (name) => client.usage({...range, by: name});
-      this.#show(range, ...await Promise.all(["day", "model", "client"].map(by)));
+      const rows = await Promise.all(["day", "model", "client"].map(by));
+      if (turn === this.#turn) this.#show(range, ...rows);
     } catch (error) {
       if (error instanceof SignInError) return location.reload();
-      report.replaceChildren(el("p.problem", {role: "alert"}, errorText(error)));
+      if (turn !== this.#turn) return;
+      this.#report = null;
+      place.replaceChildren(el("p.problem", {role: "alert"}, errorText(error)));
     }
-    report.setAttribute("aria-busy", "false");
+    if (turn === this.#turn) place.setAttribute("aria-busy", "false");
   }
 
   #show(range, days, models, clients) {
-    const report = byId("report");
-    this.#drawn = () => {};
+    this.#report = null;
     if (!days.length) {
-      report.replaceChildren(el("p.quiet.nothing", {}, "No stream finished in these days."));
+      byId("report").replaceChildren(el("p.quiet.nothing", {}, "No stream finished in these days."));
       return;
     }
-    const all = everyDay(range, days);
-    const priced = days.some((row) => row.cost !== null);
-    const spent = priced ? money.format(total(days, cost)) : "–";
-    report.replaceChildren(
-      tiles([
-        ["Streams", count(total(days, (row) => row.streams))],
-        ["Tokens read", brief(total(days, (row) => row.prompt_tokens))],
-        ["Tokens written", brief(total(days, (row) => row.completion_tokens))],
-        ["Cost", spent],
-      ]),
-      overDays("Tokens per day", ["read", "written"], table(["Day", ...HEAD], days.map((row) => [row.day, ...figures(row)]))),
-      priced ? overDays("Cost per day", [], "") : "",
-      el("div.beside", {},
-        ranked("By model", "model", models, priced),
-        ranked("By client", "client", clients, priced)));
-    const [chart, money_] = report.querySelectorAll(".drawing");
-    const draw = () => {
-      const width = chart.clientWidth;
-      if (!width) return;
-      chart.replaceChildren(columns("Tokens per day", all.map(tokenColumn), width));
-      money_?.replaceChildren(columns("Cost per day", all.map(costColumn), width, (n) => money.format(n)));
-    };
-    this.#drawn = draw;
-    draw();
+    const report = new Report(range, days, models, clients);
+    byId("report").replaceChildren(...report.elements.filter(Boolean));
+    this.#report = report;
+    report.draw();
   }
-}
-
-const tokenColumn = (row) => ({
-  label: day(row.day),
-  values: [row.prompt_tokens, row.completion_tokens],
-  title: `${day(row.day)}: ${count(row.prompt_tokens)} read, ${count(row.completion_tokens)} written`,
-});
-const costColumn = (row) => ({
-  label: day(row.day),
-  values: [cost(row)],
-  title: `${day(row.day)}: ${costText(row)}`,
-});
-
-// Days without a stream are no rows of the report, but are days of the chart.
-function everyDay({from, to}, rows) {
-  const found = new Map(rows.map((row) => [row.day, row]));
-  const all = [];
-  for (let time = Date.parse(from); time <= Date.parse(to); time += DAY_MS) {
-    const none = {day: iso(time), prompt_tokens: 0, completion_tokens: 0, cost: "0"};
-    all.push(found.get(iso(time)) ?? none);
-  }
-  return all;
-}
-
-function tiles(pairs) {
-  return el("dl.tiles", {}, pairs.map(([name, value]) =>
-    el("div", {}, el("dt", {}, name), el("dd", {}, value))));
-}
-
-function card(title, ...content) { return el("section.card", {}, el("h2", {}, title), ...content); }
-
-function overDays(title, series, below) {
-  const legend = series.map((name, n) => el(`span.key.series-${n + 1}`, {}, name));
-  return card(title, el("p.legend", {}, legend), el("div.drawing", {}), below);
-}
-
-function ranked(title, key, rows, priced) {
-  const name = (row) => (row[key] === PAGE_CLIENT ? "These pages" : row[key]);
-  const sorted = [...rows].sort((a, b) => tokens(b) - tokens(a));
-  const shown = sorted.slice(0, SHOWN).map((row) => {
-    const price = priced && row.cost !== null ? ` · ${costText(row)}` : "";
-    return {label: name(row), value: tokens(row), text: `${brief(tokens(row))} tokens${price}`};
-  });
-  const head = [title.replace("By ", "").replace(/^./, (c) => c.toUpperCase()), ...HEAD];
-  return card(title, ranking(shown), table(head, sorted.map((row) => [name(row), ...figures(row)])));
 }
 
 const session = await signedIn("usage");

@@ -46,6 +46,15 @@ const days = new Intl.DateTimeFormat("en", {day: "numeric", month: "short", time
 
 export const count = (number) => numbers.format(number);
 export const brief = (number) => short.format(number);
+const amounts = new Intl.NumberFormat("en", {minimumFractionDigits: 2, maximumFractionDigits: 4});
+const cents = new Intl.NumberFormat("en", {minimumFractionDigits: 2, maximumFractionDigits: 2});
+/** An amount of money at an axis, as short as it can be told. */
+export const amount = (number) => amounts.format(number);
+/** An amount of money: small ones to four decimals. */
+export const money = (number) => (number >= 1 || !number ? cents.format(number) : number.toFixed(4));
+/** A share, of 0 to 1: small ones with a decimal, and never 0 % of something. */
+export const percent = (share) =>
+  `${share > 0 && share < 0.1 ? Math.max(0.1, share * 100).toFixed(1) : Math.round(share * 100)} %`;
 /** A day, from `YYYY-MM-DD`. */
 export const day = (text) => days.format(new Date(`${text}T00:00:00Z`));
 
