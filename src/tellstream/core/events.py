@@ -275,6 +275,8 @@ def encode(event: Event | dict[str, Any]) -> bytes:
         data = _encoder.encode(event)
     except UnicodeEncodeError:
         data = _encoder.encode(_without_surrogates(msgspec.to_builtins(event)))
+    if data.isascii():  # nearly all
+        return data
     if _NEXT_LINE in data:
         data = data.replace(_NEXT_LINE, b"\\u0085")
     if _LINE_SEPARATORS in data:

@@ -16,6 +16,7 @@ _PAIRS: Final = tuple(a + b for a in ALPHABET for b in ALPHABET)
 # Ids per stream before the 40-bit counter wraps into the fixed part; logs hold 20,000 events.
 _COUNTER_BITS: Final = 40
 _COUNTER_MASK: Final = (1 << _COUNTER_BITS) - 1
+_LOW_MASK: Final = (1 << 20) - 1
 _MAX_MS: Final = (1 << 48) - 1
 
 
@@ -41,13 +42,15 @@ class EventIds:
             and two streams do not collide.
     """
 
-    __slots__ = ("_counter", "_fixed", "_ms", "_prefix")
+    __slots__ = ("_counter", "_fixed", "_high", "_high_ms", "_ms", "_prefix")
 
     def __init__(self, entropy: int) -> None:
         self._fixed = base32(entropy >> _COUNTER_BITS, 8)
         # Half of the counter's range is kept free so that counting up never wraps.
         self._counter = entropy & (_COUNTER_MASK >> 1)
         self._ms = -1
+        self._high_ms = -1
+        self._high = ""  # the time without its last 20 bits, written
         self._prefix = ""
 
     @classmethod
@@ -61,7 +64,7 @@ class EventIds:
         for character in event_id.removeprefix(EVENT_PREFIX):
             value = value << 5 | ALPHABET.index(character)
         ids = cls(value)
-        ids.next(value >> 80)  # sets the time; the counter follows
+        ids._ms = value >> 80
         ids._counter = value & _COUNTER_MASK
         return ids
 
@@ -71,23 +74,23 @@ class EventIds:
         Args:
             now_ms: Unix milliseconds; an earlier value than before counts as the one before.
         """
+        counter = self._counter + 1
+        self._counter = counter
         if now_ms > self._ms:
             self._ms = min(now_ms, _MAX_MS)
-            ms = self._ms
-            self._prefix = (
-                EVENT_PREFIX
-                + _PAIRS[ms >> 40]
-                + _PAIRS[ms >> 30 & 1023]
-                + _PAIRS[ms >> 20 & 1023]
-                + _PAIRS[ms >> 10 & 1023]
-                + _PAIRS[ms & 1023]
-                + self._fixed
-            )
-        self._counter = counter = self._counter + 1
+            self._prefix = ""
+        if not counter & _LOW_MASK or not self._prefix:
+            self._prefix = self._written_prefix(counter)
+        return f"{self._prefix}{_PAIRS[counter >> 10 & 1023]}{_PAIRS[counter & 1023]}"
+
+    def _written_prefix(self, counter: int) -> str:
+        """Write all but the last 20 bits."""
+        ms = self._ms
+        if ms >> 20 != self._high_ms:  # every 17 minutes
+            self._high_ms = ms >> 20
+            high = (ms >> 40, ms >> 30 & 1023, ms >> 20 & 1023)
+            self._high = EVENT_PREFIX + "".join(_PAIRS[bits] for bits in high)
         return (
-            self._prefix
-            + _PAIRS[counter >> 30 & 1023]
-            + _PAIRS[counter >> 20 & 1023]
-            + _PAIRS[counter >> 10 & 1023]
-            + _PAIRS[counter & 1023]
+            f"{self._high}{_PAIRS[ms >> 10 & 1023]}{_PAIRS[ms & 1023]}{self._fixed}"
+            f"{_PAIRS[counter >> 30 & 1023]}{_PAIRS[counter >> 20 & 1023]}"
         )

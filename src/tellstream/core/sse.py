@@ -97,6 +97,15 @@ class SseDecoder:
         Raises:
             SseError: a line or an event exceeds the cap.
         """
+        if (
+            chunk.startswith(b"data: ")
+            and chunk.endswith(b"\n\n")
+            and chunk.count(b"\n") == 2  # noqa: PLR2004 - one line, and the blank one
+            and self._at_rest
+            and len(chunk) <= self._max
+            and b"\r" not in chunk
+        ):
+            return [ServerSentEvent("message", chunk[6:-2], self._id)]
         if self._pending_size < 0:
             chunk = self._without_bom(chunk)
         if self._after_cr and chunk:
@@ -118,6 +127,13 @@ class SseDecoder:
         rest = lines.pop()
         events = self._lines(lines)
         return self._hold(rest, events) if rest else events
+
+    @property
+    def _at_rest(self) -> bool:
+        """Whether the next bytes begin an event of which nothing was seen."""
+        return not (
+            self._pending or self._data or self._event or self._after_cr or self._pending_size < 0
+        )
 
     def _lines(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
