@@ -147,7 +147,7 @@ async def test_it_goes_on_behind_the_last_event_however_a_connection_ends() -> N
 async def test_silence_counts_as_lost_and_keep_alives_do_not() -> None:
     quiet = [b": keep-alive\n"] * 3
     with Scripted((CLOSED, FRAMES[0], *quiet, Hold()), (CLOSED, *FRAMES)) as server:
-        outcome = await read(server.url, policy={**FAST, "silence": 0.4})
+        outcome = await read(server.url, policy={**FAST, "silence": 3.0})
     assert said(outcome) == "Hello wörld!"
     assert outcome["lost"] == 1
 
