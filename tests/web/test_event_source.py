@@ -14,9 +14,9 @@ from web.held import Held
 
 RECONNECT_SECONDS = 3.0
 """For which Chromium waits before it reconnects, if the server does not say otherwise."""
-LEAST, MOST = 5000, 8000
+LEAST, MOST = 8000, 9500
 """Bytes of an answer before it is cut: some events, and then mostly in the middle of one."""
-FIRST_WORDS = 80
+FIRST_WORDS = 100
 """Of the part of the answer after which the stream waits: enough for two cuts."""
 OPEN = """([url, types]) => {
     const seen = window.seen = {events: [], opened: 0, lost: 0};
@@ -89,7 +89,7 @@ async def test_it_reconnects_by_itself_gets_every_event_once_and_stays_away(
 ) -> None:
     page = await context.new_page()
     requests = Requests(page)
-    with Held(replay, FIRST_WORDS, 20) as held:
+    with Held(replay, FIRST_WORDS, 10) as held:
         stream, url = await asked(server)
         async with cutting(server.url, seed=1, least=LEAST, most=MOST) as proxy:
             await page.goto(proxy.url + "/healthz")  # some small page of the same origin
