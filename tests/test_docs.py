@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import textwrap
@@ -12,6 +11,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from support.ports import free_port
 from tellstream import docs
 from tellstream.config import load_settings
 from tellstream.providers.hosts import HOSTS
@@ -24,7 +24,7 @@ MARKDOWN: Final = [*sorted(ROOT.glob("*.md")), *PAGES]
 TUTORIALS: Final = sorted((ROOT / "docs/tutorial").glob("*.md"))
 FENCE: Final = re.compile(r"^( *)```(\w*) ?([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-SECONDS: Final = 60
+SECONDS: Final = 150
 
 
 class Block(NamedTuple):
@@ -170,10 +170,3 @@ def environment(port: int) -> dict[str, str]:
         "TELLSTREAM_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "TELLSTREAM_RETRIES__MAX": "0",  # the simulator's 429 asks for seconds of patience
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -23,7 +23,7 @@ from tellstream.storage.base import Settlement, UsageRow
 from tellstream.storage.sqlite import SqliteLedger
 
 COMMAND = [sys.executable, "-m", "tellstream", "admin"]
-SECONDS = 60
+SECONDS = 150
 PASSWORD = "canary of a good password"
 CLIENT = "client create --name N --tenant 7 --json"
 USER = "user create --email Ann@a.example --password-stdin --tenant 7 --json"
