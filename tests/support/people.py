@@ -97,5 +97,5 @@ class Watch:
     def is_clean(self, *, allowed: tuple[str, ...] = ()) -> bool:
         """Say whether nothing was seen; ``allowed`` complaints belong to the test itself."""
         left = [text for text in self.complaints if not any(part in text for part in allowed)]
-        assert (self.foreign, left) == ([], [])
+        assert (self.foreign, left) == ([], []), (self.foreign, left)
         return True
