@@ -24,7 +24,7 @@ import msgspec
 import psutil
 from benchmarks.load import HOST
 
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 5.0
 _CHUNK: Final = (
     b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1767225600,"model":"m",'

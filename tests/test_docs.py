@@ -9,7 +9,8 @@ from typing import Final
 import pytest
 
 from support.pages import MARKDOWN, PAGES, ROOT, Block, blocks, name, prose
-from support.programs import environment, free_ports
+from support.ports import free_ports
+from support.programs import environment
 from tellstream import docs
 from tellstream.config import load_settings
 from tellstream.server.checks import check_available
@@ -18,7 +19,7 @@ from tellstream.server.dialects import build_offer
 TUTORIALS: Final = [ROOT / "docs/tutorial/first-stream.md"]
 """Those that a shell can follow from the top to the end."""
 LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-SECONDS: Final = 60
+SECONDS: Final = 150
 
 
 def anchors(path: Path) -> set[str]:

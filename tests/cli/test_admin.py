@@ -23,7 +23,7 @@ from tellstream.storage.base import Settlement, UsageRow
 from tellstream.storage.sqlite import SqliteLedger
 
 COMMAND = [sys.executable, "-m", "tellstream", "admin"]
-SECONDS = 60
+SECONDS = 150
 PASSWORD = "canary of a good password"
 CLIENT = "client create --name N --tenant 7 --json"
 USER = "user create --email Ann@a.example --password-stdin --tenant 7 --json"
@@ -114,7 +114,7 @@ async def used(path: Path) -> None:
     usage = Usage(prompt_tokens=3, completion_tokens=5)
     row = UsageRow("str_1", 7, "ann", "shop", "=fast", 1_767_225_600)
     settlement = Settlement(
-        "sim", "m", 1_767_225_700, FinishReason("Stop"), usage, False, 1_500_000_000
+        "sim", "m", 1_767_225_700, FinishReason("Stop"), usage, False, 1_500_000_000, 420
     )
     await ledger.settle(7, "str_1", settlement, row=row)
     await ledger.close()
@@ -173,7 +173,9 @@ async def test_every_command_does_what_it_says(operator: Operator) -> None:
     assert "scope: chat\n" in lists[6].out
     (row,) = csv.DictReader(io.StringIO(lists[7].out))
     assert (row["model"], row["prompt_tokens"], row["cost"]) == ("=fast", "3", "1.500000000")
+    assert (row["finish_reasons.Stop"], row["first_token_ms.p50"]) == ("1", "420")
     assert [(row["day"], row["streams"]) for row in lists[8].json] == [("2026-01-01", 1)]
+    assert lists[8].json[0]["first_token_ms"]["counts"] == {"500": 1}
 
     assert run("tenant suspend --tenant 7 --json").json["suspended_at"]
     assert run("tenant resume --tenant 7 --json").json["suspended_at"] is None

@@ -26,7 +26,7 @@ def chat(url: str, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[by
     return subprocess.run(
         [sys.executable, "-m", "tellstream", "chat", "--url", url, "--token", "t",
          *arguments, "Hi"],
-        cwd=cwd, capture_output=True, timeout=60, check=False,
+        cwd=cwd, capture_output=True, timeout=150, check=False,
     )  # fmt: skip
 
 

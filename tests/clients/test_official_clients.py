@@ -24,7 +24,7 @@ PYTHON = HERE / "python" / ".venv" / "bin" / "python"
 SECONDS = 120.0
 KINDS = {
     "text": "sim:words=8",
-    "paced": "sim:words=60,delay_ms=5",
+    "paced": "sim:words=60,delay_ms=20",
     "pausing": "sim:words=3,delay_ms=300",
     "thinking": "sim:think=5,words=5",
     "tools": "sim:tools=2",

@@ -13,7 +13,8 @@ from playwright.async_api import Browser, Page, expect
 
 from support.pages import ROOT, block, blocks
 from support.people import CHROMIUM, chromium
-from support.programs import Program, environment, free_ports, running
+from support.ports import free_ports
+from support.programs import Program, environment, running
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 PAGE: Final = ROOT / "docs/tutorial/page-in-your-app.md"

@@ -14,8 +14,9 @@ from support import nginx as proxy
 from support.chat import parse
 from support.nginx import NAME, NGINX, Nginx
 from support.pages import ROOT, block, blocks
+from support.ports import free_ports
 from support.postgres import postgres_server
-from support.programs import Program, environment, free_ports, running
+from support.programs import Program, environment, running
 from support.redis import redis_server
 from tellstream.core.transcript import fold
 

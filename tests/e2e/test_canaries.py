@@ -29,12 +29,13 @@ import redis
 from support.authorization import CALLBACK
 from support.canaries import contents, leaks
 from support.collector import Collector, collector
+from support.ports import free_ports
 from support.postgres import PASSWORD as DATABASE_PASSWORD
 from support.postgres import postgres_server, program
 from support.processes import Server, Servers, servers
 from support.redis import redis_server
 from support.remote import Remote, admin, remote
-from telemetry.test_server import free_ports, get
+from telemetry.test_server import get
 
 PLATFORM_KEY: Final = "sk-canary-platform/0123456789+abcdef"
 OWN_KEY: Final = "sk-canary-of-tenant-2/9876543210+fedcba"
@@ -43,7 +44,7 @@ PASSWORD: Final = "canary password: 4 unrelated words"
 WRONG_PASSWORD: Final = "canary password that is not the right one"
 EMAIL: Final = "kim.planted@acme.example"
 MODELS: Final = ("good", "says-401", "says-400", "says-429", "says-500", "garbage", "cut", "slow")
-SECONDS: Final = 30.0
+SECONDS: Final = 60.0
 
 
 class Indiscreet:
@@ -257,7 +258,7 @@ def dumps(places: Stores) -> dict[str, str | bytes]:
 
 async def attacked(folder: Path, kind: str, provider: Indiscreet, sink: Collector) -> Run:
     """Run a server, do everything, read everything."""
-    run, port = Run(), free_ports(2)
+    run, port = Run(), free_ports(2)[0]
     listens = {"dialect": "openai-chat", "base_url": provider.url, "api_key": "env:PLANTED_KEY"}
     with stores(kind, folder) as places:
         async with servers(

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 COMMAND = [sys.executable, "-m", "tellstream"]
-SECONDS = 30
+SECONDS = 120
 
 
 def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 
 from support.chat import parse
-from support.nginx import NAME, NGINX, SECONDS, Site, block, free_port, replaced, site
+from support.nginx import NAME, NGINX, SECONDS, Site, block, replaced, site
+from support.ports import free_port
 from support.redis import redis_server
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")

@@ -12,7 +12,7 @@ from support.processes import NotStartedError, servers
 from support.remote import admin
 from tellstream.storage.master_key import FILE_NAME as MASTER_KEY
 
-SECONDS = 60
+SECONDS = 150
 EXTERNAL = '[[auth.issuers]]\nissuer = "https://login.example"\naudience = "x"\n'
 
 

@@ -241,4 +241,4 @@ async def test_t10_marked_streams_of_two_tenants_never_cross(server: Running) ->
             for tenant in (1, 2)
             for _ in range(4)
         ]
-    assert sum(task.result() for task in tasks) > 20
+    assert sum(task.result() for task in tasks) >= len(tasks)

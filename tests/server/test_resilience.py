@@ -40,7 +40,7 @@ async def server(
     tenants = {"1": {"model": "second"}, "2": {"model": "second"}}
     configuration = tables(
         simulator, replay, models=models, retries={"max": 2}, tenants=tenants,
-        streams={"commit_seconds": 4}, timeouts={"headers": 0.5, "first_token": 10},
+        streams={"commit_seconds": 15}, timeouts={"headers": 2.5, "first_token": 20},
     )  # fmt: skip
     async with tellstream(tmp_path, **configuration) as server:
         yield server

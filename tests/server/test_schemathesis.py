@@ -27,7 +27,7 @@ SEED: Final = int(os.environ.get("TELLSTREAM_SEED", "20261122"))
 """Of what is generated; another one looks elsewhere."""
 LEAST: Final = 2000
 """Requests in one run."""
-EXAMPLES: Final = 15
+EXAMPLES: Final = 5
 """Drawn for each operation, beyond those that cover each word of its schemas."""
 SCOPES: Final = "chat usage admin streams:all"
 UNLIMITED: Final = {

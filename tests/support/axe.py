@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,14 @@ def axe_script(folder: Path) -> str | None:
     return script.read_text() if done.returncode == 0 and script.exists() else None
 
 
-async def problems(page: Page, script: str) -> list[str]:
-    """Name the serious problems of what is on the page now."""
-    await page.evaluate(script)
-    found: Any = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+async def problems(page: Page, script: str, *, only: Sequence[str] = ()) -> list[str]:
+    """Name the serious problems of what is on the page now; ``only`` of some rules."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(script)
+    rules = {"runOnly": list(only)} if only else {}
+    found: Any = await page.evaluate(
+        "options => axe.run(document, options)", {"resultTypes": ["violations"], **rules}
+    )
     return [
         f"{one['id']}: {one['help']}: {json.dumps([node['html'][:120] for node in one['nodes']])}"
         for one in found["violations"]

@@ -27,13 +27,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from support.ports import free_port
 from support.processes import servers
 from tellstream.providers.simulator import Simulator
 
 NGINX: Final = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 PAGE: Final = Path(__file__).parents[2] / "docs/howto/behind-a-proxy.md"
 NAME: Final = "chat.example.com"
-SECONDS: Final = 20.0
+SECONDS: Final = 60.0
 SCRIPTS: Final = {
     "words": "sim:words=20,delay_ms=20",
     "long": "sim:words=120,delay_ms=20",
@@ -57,13 +58,6 @@ def replaced(text: str, changes: dict[str, str]) -> str:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return text
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until(condition: Callable[[], bool], said: str) -> None:

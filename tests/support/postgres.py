@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,7 +16,9 @@ import psutil
 import psycopg
 import pytest
 
-START_SECONDS = 30.0
+from support.ports import free_port
+
+START_SECONDS = 90.0
 PASSWORD = "canary-of-the-database"
 ROLE = "tellstream_app"
 """What a server connects as: an ordinary role that owns its database."""
@@ -51,8 +52,7 @@ class PostgresServer:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        self.port = free_port()
 
     def create(self) -> None:
         """Make the files of an empty server."""

@@ -16,7 +16,7 @@ from tellstream.cli.tokens import signed
 from tellstream.config import load_settings
 from tellstream.settings import Settings
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 STOP_SECONDS = 30.0
 
 

@@ -12,17 +12,8 @@ from typing import Final
 
 from tellstream.providers.hosts import HOSTS
 
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 30.0
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now; all different."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -46,6 +46,7 @@ class Answer:
     reset: bool = False
     hold: bool = False  # keep the connection open and silent after the body
     pause: float = 0.0  # seconds between chunks
+    gate: asyncio.Semaphore | None = None  # lets a chunk through when it is released
 
 
 class ReplayProvider:
@@ -101,6 +102,9 @@ class ReplayProvider:
         )
         payload = answer.body if answer.cut is None else answer.body[: answer.cut]
         for chunk in answer.chunking(payload):
+            if answer.gate:
+                await writer.drain()
+                await answer.gate.acquire()
             writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             if answer.pause:
                 await asyncio.sleep(answer.pause)

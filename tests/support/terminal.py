@@ -15,7 +15,7 @@ from typing import Final
 from support.programs import environment
 
 WORKER: Final = Path(__file__).parents[1] / "cli/commands_worker.py"
-SECONDS: Final = 60
+SECONDS: Final = 150
 SAMPLE: Final = "8d5a…"
 """How the pages write the id of a client."""
 

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.canaries import contents, leaks
+from support.ports import free_ports
 from support.processes import NotStartedError, servers
 from support.redis import redis_server
 from tellstream.providers.simulator import Simulator
@@ -21,25 +22,6 @@ SECONDS: Final = 10
 PARENT: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 KEY: Final = "sim-canary/key+0123456789"
 PROMPT: Final = 'Tell "Kanarina" what ünd why, please \\ thanks'
-
-
-def free_ports(count: int) -> int:
-    """The first of some free ports in a row."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first: int = probe.getsockname()[1]
-        if first + count < 65535 and all(is_free(first + n) for n in range(count)):
-            return first
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 async def get(url: str) -> str:
@@ -83,7 +65,7 @@ def watched(port: int, **tables: Any) -> dict[str, Any]:
 
 
 async def test_what_a_server_counts_is_what_happened(tmp_path: Path) -> None:
-    port = free_ports(1)
+    port = free_ports(1)[0]
     async with servers(tmp_path, **watched(port)) as pool:
         server = await pool.start()
         headers = pool.headers()
@@ -140,7 +122,7 @@ async def indiscreet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 async def test_what_was_planted_comes_out_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = free_ports(1)
+    port = free_ports(1)[0]
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
     leaky = await asyncio.start_server(indiscreet, "127.0.0.1", 0)
     async with Simulator() as simulator:
@@ -184,7 +166,7 @@ async def test_what_was_planted_comes_out_nowhere(
 async def test_a_stream_whose_process_was_killed_is_counted_by_the_next_one(
     tmp_path: Path,
 ) -> None:
-    port = free_ports(1)
+    port = free_ports(1)[0]
     async with servers(tmp_path, **watched(port)) as pool:
         server = await pool.start()
         begun = asyncio.create_task(ask(server.url, pool.headers(), "sim-stall"))
@@ -199,7 +181,7 @@ async def test_a_stream_whose_process_was_killed_is_counted_by_the_next_one(
 
 
 async def test_a_second_server_on_the_metrics_port_says_so_in_one_line(tmp_path: Path) -> None:
-    port = free_ports(1)
+    port = free_ports(1)[0]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
@@ -214,7 +196,7 @@ async def test_a_second_server_on_the_metrics_port_says_so_in_one_line(tmp_path:
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 async def test_every_worker_tells_of_itself(tmp_path: Path) -> None:
-    first = free_ports(2)
+    first = free_ports(2)[0]
     (tmp_path / "redis").mkdir()
     with redis_server(tmp_path / "redis") as redis:
         tables = watched(first, eventlog={"url": redis.url})

@@ -89,6 +89,8 @@ async def test_every_kind_of_part_is_shown_live_and_from_the_store(
     page = await context.new_page()
     for restored in (False, True):
         await page.goto(server.url + "/")
+        # The page itself is done, and will not miss what is replaced.
+        await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         stored = await page.evaluate(SHOW, [EVENTS, restored])
         assert stored["position"] == len(EVENTS)
         await expect(page.locator(".prose")).to_have_text("Here it is.")

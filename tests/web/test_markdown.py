@@ -1,12 +1,12 @@
 """The Markdown of the chat page, against a well-kept library and against whoever means harm."""
 
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from markdown_it import MarkdownIt
-from playwright.async_api import Browser, Page
+from playwright.async_api import BrowserContext, Page
 
 from support.server import Running
 from web.conftest import MARKDOWN
@@ -70,12 +70,11 @@ PIECES = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-async def page(server: Running, browser: Browser) -> AsyncIterator[Page]:
-    page = await browser.new_page()
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(server: Running, context: BrowserContext) -> Page:
+    page = await context.new_page()
     await page.goto(server.url + "/")
-    yield page
-    await page.close()
+    return page
 
 
 async def render(page: Page, jobs: list[tuple[str, list[int]]]) -> list[str]:
@@ -209,11 +208,19 @@ GROWING = {
 }  # fmt: skip
 
 
+TRIES = 3
+"""A machine that does other things as well may take longer, but not each time."""
+
+
 async def test_the_work_is_linear(page: Page) -> None:
     """Four times the text takes some four times as long, and never long at all."""
     for name, unit in GROWING.items():
         many = 6000 // len(unit)
         await page.evaluate(GROW, [unit, many])
-        once = min([await page.evaluate(GROW, [unit, many]) for _ in range(2)])
-        four = min([await page.evaluate(GROW, [unit, many * 4]) for _ in range(2)])
-        assert four < max(10 * once, 200), (name, once, four)
+        for _ in range(TRIES):
+            once = await page.evaluate(GROW, [unit, many])
+            four = await page.evaluate(GROW, [unit, many * 4])
+            if four < max(10 * once, 200):
+                break
+        else:
+            pytest.fail(f"{name}: {once} ms, then {four} ms")

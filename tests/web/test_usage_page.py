@@ -5,12 +5,23 @@ from collections import Counter
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from support.ledger_rows import add_usage
-from support.people import Watch, add_person, log_in
+from support.people import Watch, add_person, bring_token, log_in
 from support.server import Running
 from tellstream.core.usage import FinishReason
 from tellstream.storage.base import COST_UNITS
+from web.conftest import SUMMED
 
 DAYS = 25
+SUMS, OTHER, ENDS, FAILING = SUMMED
+"""A tenant for each test, so that no other test adds to what it sums up."""
+
+
+async def report(server: Running, context: BrowserContext, *tenants: int) -> Page:
+    """Let somebody of these tenants look at the usage page."""
+    page = await context.new_page()
+    await bring_token(page, server, *tenants)
+    await page.goto(server.url + "/usage")
+    return page
 
 
 def card(page: Page, name: str) -> Locator:
@@ -37,12 +48,9 @@ async def test_sums_charts_and_tables_agree_with_the_ledger(
     server: Running, context: BrowserContext
 ) -> None:
     watch = Watch(context, server)
-    settled = await add_usage(server, DAYS)
-    await add_usage(server, 3, ("other",), tenant=2, seed=9)
-    page = await context.new_page()
-    await page.goto(server.url + "/usage")
-    await log_in(page)
-    assert page.url.endswith("/usage")  # back to where it began
+    settled = await add_usage(server, DAYS, tenant=SUMS)
+    await add_usage(server, 3, ("other",), tenant=OTHER, seed=9)
+    page = await report(server, context, SUMS, OTHER)
     tiles = page.locator(".tiles > div")
     await expect(tiles.first.locator("dd").first).to_have_text(str(len(settled)))
     cost = sum(one.cost or 0 for one in settled) / COST_UNITS
@@ -64,7 +72,7 @@ async def test_sums_charts_and_tables_agree_with_the_ledger(
 
     await page.get_by_role("button", name="7 days").click()
     await expect(days.locator("svg .column")).to_have_count(7)
-    await page.get_by_label("Tenant", exact=True).select_option("2")
+    await page.get_by_label("Tenant", exact=True).select_option(str(OTHER))
     await expect(models).to_have_text(["other"])
     await page.get_by_label("First day").fill("2020-01-01")
     await expect(page.get_by_role("alert")).to_contain_text("365 days")
@@ -74,10 +82,9 @@ async def test_sums_charts_and_tables_agree_with_the_ledger(
 async def test_outcomes_and_first_tokens_agree_with_the_ledger(
     server: Running, context: BrowserContext
 ) -> None:
-    settled = await add_usage(server, DAYS, seed=3)
-    page = await context.new_page()
-    await page.goto(server.url + "/usage")
-    await log_in(page)
+    settled = await add_usage(server, DAYS, tenant=ENDS, seed=3)
+    page = await report(server, context, ENDS)
+    await expect(page.locator(".tiles")).to_be_visible()
     ends = Counter(one.finish_reason for one in settled)
     failed = page.locator(".tiles > div").first.locator(".note")
     await expect(failed).to_have_text(f"{ends[FinishReason.ERROR]} failed")
@@ -118,10 +125,8 @@ async def test_outcomes_and_first_tokens_agree_with_the_ledger(
 async def test_without_any_content_there_are_outcomes_and_no_times(
     server: Running, context: BrowserContext
 ) -> None:
-    await add_usage(server, 10, failing=True)
-    page = await context.new_page()
-    await page.goto(server.url + "/usage")
-    await log_in(page)
+    await add_usage(server, 10, tenant=FAILING, failing=True)
+    page = await report(server, context, FAILING)
     await expect(page.get_by_role("heading", name="Outcomes", exact=True)).to_be_visible()
     assert await page.get_by_role("heading", name="Time to the first token").count() == 0
     assert await card(page, "Outcomes per day").locator(".key").all_inner_texts() == ["failed"]
@@ -132,6 +137,7 @@ async def test_somebody_without_the_scope_is_told(server: Running, context: Brow
     page = await context.new_page()
     await page.goto(server.url + "/usage")
     await log_in(page, "ben@acme.example")
+    assert page.url.endswith("/usage")  # back to where it began
     await expect(page.get_by_role("alert")).to_contain_text("may not do this")
     await page.get_by_role("link", name="Chat").click()
     await expect(page.get_by_role("heading", name="What would you like to ask?")).to_be_visible()

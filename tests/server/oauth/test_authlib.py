@@ -13,9 +13,9 @@ from authlib.integrations.httpx_client import (  # type: ignore[import-untyped] 
 )
 
 from support.authorization import CALLBACK, AuthServer, browser, listening
+from support.ports import free_ports
 from support.processes import servers
 from support.remote import admin, remote
-from telemetry.test_server import free_ports
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_authlib_gets_client_credentials(server: AuthServer) -> None:
 
 async def test_authlib_and_the_first_administrator_at_a_whole_server(tmp_path: Path) -> None:
     """``tellstream serve``: the password of its banner, a code, a stream, refresh and revoke."""
-    port, verifier = free_ports(1), secrets.token_urlsafe(48)
+    port, verifier = free_ports(1)[0], secrets.token_urlsafe(48)
     async with servers(tmp_path, public_url=f"http://127.0.0.1:{port}") as pool:
         server = await pool.start(port=port)
         found = re.search(r"First administrator: (\S+), .* password (\S+)", server.banner)

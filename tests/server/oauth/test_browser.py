@@ -13,9 +13,9 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from support.authorization import EMAIL, PASSWORD, AuthServer, listening
+from support.ports import free_ports
 from support.processes import servers
 from support.remote import admin, remote
-from telemetry.test_server import free_ports
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
@@ -262,7 +262,7 @@ async def test_the_pages_of_a_whole_server_without_scripts(
     """``tellstream serve``: the one-time password of its banner, a new one, consent, a token."""
     shots = Path(SHOTS) if SHOTS else tmp_path
     shots.mkdir(exist_ok=True)
-    port = free_ports(1)
+    port = free_ports(1)[0]
     tables = {"public_url": f"http://127.0.0.1:{port}", "tenants": {"1": {"name": "Acme"}}}
     async with callback() as home, servers(tmp_path, **tables) as pool:
         server = await pool.start(port=port)

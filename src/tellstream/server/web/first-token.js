@@ -6,9 +6,9 @@ const BOUNDS = [100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 7000, 10_
 
 /** Milliseconds as people read them: `420 ms`, `1.4 s`, `38 s`. */
 export function wait(milliseconds) {
-  if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
+  if (milliseconds < 1000) return `${Math.round(milliseconds)}\u00a0ms`;
   const seconds = milliseconds / 1000;
-  return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)}\u00a0s`;
 }
 
 /** Milliseconds at an axis, without and with their unit. */

@@ -54,16 +54,16 @@ export const amount = (number) => amounts.format(number);
 export const money = (number) => (number >= 1 || !number ? cents.format(number) : number.toFixed(4));
 /** A share, of 0 to 1: small ones with a decimal, and never 0 % of something. */
 export const percent = (share) =>
-  `${share > 0 && share < 0.1 ? Math.max(0.1, share * 100).toFixed(1) : Math.round(share * 100)} %`;
+  `${share > 0 && share < 0.1 ? Math.max(0.1, share * 100).toFixed(1) : Math.round(share * 100)}\u00a0%`;
 /** A day, from `YYYY-MM-DD`. */
 export const day = (text) => days.format(new Date(`${text}T00:00:00Z`));
 
-/** Milliseconds, roughly. */
+/** Milliseconds, roughly; a number and its unit stay in one line. */
 export function duration(milliseconds) {
   const seconds = milliseconds / 1000;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  if (seconds < 90) return `${Math.round(seconds)} s`;
-  return `${Math.round(seconds / 60)} min`;
+  if (seconds < 10) return `${seconds.toFixed(1)}\u00a0s`;
+  if (seconds < 90) return `${Math.round(seconds)}\u00a0s`;
+  return `${Math.round(seconds / 60)}\u00a0min`;
 }
 
 /** Tokens, of a usage or a row of sums. */
