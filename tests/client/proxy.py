@@ -16,13 +16,14 @@ class Proxy:
         cuts: connections that it broke off.
     """
 
-    def __init__(self, upstream: str, seed: int, least: int, most: int) -> None:
+    def __init__(self, upstream: str, seed: int, least: int, most: int, resets: float) -> None:
         self.url = ""
         self.cuts = 0
         self._host, _, self._port = upstream.removeprefix("http://").partition(":")
         self.tasks: set[asyncio.Task[None]] = set()
         self._random = random.Random(seed)
         self._range = (least, most)
+        self._resets = resets
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer))
@@ -31,7 +32,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         budget = self._random.randint(*self._range)
-        reset = self._random.random() < 0.5
+        reset = self._random.random() < self._resets
         up_reader, up_writer = await asyncio.open_connection(self._host, int(self._port))
         sending = asyncio.create_task(self._copy(reader, up_writer))
         try:
@@ -65,9 +66,14 @@ class Proxy:
 
 
 @asynccontextmanager
-async def cutting(upstream: str, *, seed: int, least: int, most: int) -> AsyncIterator[Proxy]:
-    """Run a proxy that cuts each answer after ``least`` to ``most`` bytes, heads included."""
-    proxy = Proxy(upstream, seed, least, most)
+async def cutting(
+    upstream: str, *, seed: int, least: int, most: int, resets: float = 0.5
+) -> AsyncIterator[Proxy]:
+    """Run a proxy that cuts each answer after ``least`` to ``most`` bytes, heads included.
+
+    ``resets`` is the share of cuts after which the client may lose what it has not read yet, too.
+    """
+    proxy = Proxy(upstream, seed, least, most, resets)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:

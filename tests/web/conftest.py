@@ -93,6 +93,7 @@ async def server(
                 **{str(number): {"name": f"Tenant {number}"} for number in SUMMED},
             },
             retries={"max": 0},
+            timeouts={"first_token": 110.0, "idle": 110.0},  # a test may hold an answer
             streams={"commit_seconds": 0.3, "heartbeat_seconds": 1.0},
         ) as running:
             _wire.upstream = int(running.url.rpartition(":")[2])
