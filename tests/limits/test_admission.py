@@ -31,6 +31,7 @@ class Away(MemoryCounters):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
+        self.local = False
         self.away = False
         self.calls = 0
 

@@ -44,15 +44,19 @@ class Writer:
         return group
 
 
+async def awaited(group: GroupCommit[int, int], entry: int) -> int:
+    return int(await group.submit(entry))
+
+
 async def submitted(
     writer: Writer, group: GroupCommit[int, int], *entries: int
 ) -> list[int | BaseException]:
     """Submit 1, and while it is being written the ``entries``."""
     writer.free.clear()
     writer.busy.clear()
-    first = asyncio.ensure_future(group.submit(1))
+    first = asyncio.ensure_future(awaited(group, 1))
     await asyncio.to_thread(writer.busy.wait, 10)
-    tasks = [asyncio.ensure_future(group.submit(entry)) for entry in entries]
+    tasks = [asyncio.ensure_future(awaited(group, entry)) for entry in entries]
     await asyncio.sleep(0)
     writer.free.set()
     assert await first == 2
@@ -92,7 +96,7 @@ async def test_a_cancelled_caller_gets_its_cancellation_after_the_write() -> Non
     writer = Writer()
     group = writer.group()
     writer.free.clear()
-    task = asyncio.ensure_future(group.submit(4))
+    task = asyncio.ensure_future(awaited(group, 4))
     await asyncio.to_thread(writer.busy.wait, 10)
     task.cancel()
     await asyncio.sleep(0.01)
@@ -108,7 +112,7 @@ async def test_a_cancelled_caller_does_not_leave_an_error_behind() -> None:
     """It would be reported as never retrieved, which fails this test."""
     writer = Writer()
     group = writer.group()
-    task = asyncio.ensure_future(group.submit(0))
+    task = asyncio.ensure_future(awaited(group, 0))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -119,7 +123,7 @@ async def test_a_cancelled_caller_does_not_leave_an_error_behind() -> None:
 async def test_close_writes_what_waits_and_refuses_what_comes_later() -> None:
     writer = Writer()
     group = writer.group()
-    tasks = [asyncio.ensure_future(group.submit(n)) for n in range(1, 5)]
+    tasks = [asyncio.ensure_future(awaited(group, n)) for n in range(1, 5)]
     await asyncio.sleep(0)
     await asyncio.gather(group.close(), group.close())
     assert await asyncio.gather(*tasks) == [2, 4, 6, 8]

@@ -30,15 +30,15 @@ class AwayLedger(SqliteLedger):
     tries = 0
     refuses = ""
 
-    async def settle(
+    def settle(
         self, tenant: int, stream_id: str, settlement: Settlement, *, row: UsageRow | None = None
-    ) -> Settlement:
+    ) -> asyncio.Future[Settlement]:
         self.tries += 1
         if self.away:
             raise LedgerUnavailableError("away")
         if stream_id == self.refuses:
             raise ServerError("server_error", reason="refused")
-        return await super().settle(tenant, stream_id, settlement, row=row)
+        return super().settle(tenant, stream_id, settlement, row=row)
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,8 @@ def bearer_token(headers: Sequence[tuple[bytes, bytes]], query_string: bytes) ->
             ``unauthenticated`` without a bearer token; 401 ``invalid_token`` if it is not text.
     """
     # R1: addresses end up in logs, histories and Referer headers.
-    if "access_token" in dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)):
+    query = query_string.decode("latin-1")
+    if query and "access_token" in dict(parse_qsl(query, keep_blank_values=True)):
         raise RequestError("invalid_request", "The access token belongs in a header.")
     values = [value for name, value in headers if name.lower() == b"authorization"]
     if len(values) > 1:  # R1: two parties could each believe another one

@@ -77,12 +77,11 @@ class TokenVerifier:
             ServerError: it is not known what is revoked.
         """
         try:
-            parts = signatures.split(token)
             fingerprint = hashlib.sha256(token.encode("ascii")).digest()
             verified = self._verified.get(fingerprint, now)
             # R10: once it has expired, only its issuer's leeway says how long it still lasts.
             if verified is None or now >= verified.principal.expires_at:
-                verified = self._verify(token, parts, now)
+                verified = self._verify(token, signatures.split(token), now)
                 self._verified.put(fingerprint, verified, now)
             self._check_not_revoked(verified)
             return verified.principal

@@ -21,12 +21,11 @@ _MAX_MS: Final = (1 << 48) - 1
 
 
 def base32(value: int, length: int) -> str:
-    """Write ``value`` (unsigned) as ``length`` Crockford base32 characters, high bits first."""
-    characters = []
-    for _ in range(length):
-        characters.append(ALPHABET[value & 31])
-        value >>= 5
-    return "".join(reversed(characters))
+    """Write ``value`` (unsigned) as ``length`` Crockford base32 characters, high bits first.
+
+    ``length`` must be even: two characters at a time are written.
+    """
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(5 * length - 10, -1, -10)])
 
 
 def stream_id(entropy: int) -> str:

@@ -26,6 +26,8 @@ MAX_RETAINED_BYTES: Final = 64 * 1024 * 1024
 """Of all finished logs together, packed: some 30,000 answers of average length."""
 MAX_TOMBSTONES: Final = 10_000
 """Records that are kept when the frames are gone; about 1 KB each."""
+COMPRESS_FROM_BYTES: Final = 4096
+"""Shorter logs are kept as they are: compressing costs more CPU than a kilobyte is worth."""
 PACK_AT_ONCE: Final = 50
 """Logs packed in one sweep: about 5 ms of the loop's time."""
 SWEEP_SECONDS: Final = 0.1
@@ -35,7 +37,17 @@ SWEEP_SECONDS: Final = 0.1
 class _Log:
     """One stream: a tail while live or read, packed when finished and at rest."""
 
-    __slots__ = ("dropped", "ended_at", "epoch", "head", "name", "packed", "record", "tail")
+    __slots__ = (
+        "compressed",
+        "dropped",
+        "ended_at",
+        "epoch",
+        "head",
+        "name",
+        "packed",
+        "record",
+        "tail",
+    )
 
     def __init__(self, record: bytes, name: tuple[int, str] | None) -> None:
         self.record = record
@@ -46,10 +58,13 @@ class _Log:
         self.dropped = False
         self.ended_at: float | None = None
         self.packed = b""
+        self.compressed = False
 
     def pack(self) -> None:
         """Compress the frames; consecutive events differ little, so about one tenth remains."""
-        self.packed = zlib.compress(b"".join(self.tail.frames), level=1)
+        whole = b"".join(self.tail.frames)
+        self.compressed = len(whole) >= COMPRESS_FROM_BYTES
+        self.packed = zlib.compress(whole, level=1) if self.compressed else whole
         self.tail = Tail()
 
     def read_tail(self) -> Tail:
@@ -57,7 +72,8 @@ class _Log:
         if not self.packed:
             return self.tail
         # A frame ends with a blank line and holds none, so this is exact.
-        parts = zlib.decompress(self.packed).split(b"\n\n")[:-1]
+        whole = zlib.decompress(self.packed) if self.compressed else self.packed
+        parts = whole.split(b"\n\n")[:-1]
         tail = Tail(window=None)
         tail.extend([part + b"\n\n" for part in parts], end=True)
         return tail

@@ -252,6 +252,9 @@ class SharedAdmission:
         """Settle; returns soon, whatever happens."""
         key = (lease.tenant, lease.stream_id)
         self._leases.pop(key, None)
+        if self._counters.local:
+            await self._counters.settle(lease, tokens, cost, used=used)
+            return
         if len(self._due) >= MAX_DUE:
             log.error("limits.not_settled", stream=lease.stream_id, tokens=tokens, cost=cost)
             return
@@ -338,6 +341,8 @@ class SharedAdmission:
 
 def refusal(outcome: Outcome) -> ChatError | None:
     """Say why a stream is not admitted, and when it may be; None: it is."""
+    if outcome.status == "ok":
+        return None
     now = outcome.now
     rows: dict[Status, tuple[str, float]] = {
         "streams": ("concurrency_limit_exceeded", SLOT_RETRY),
@@ -347,8 +352,6 @@ def refusal(outcome: Outcome) -> ChatError | None:
         "budget": ("quota_exceeded", until_next_month(now)),
         "budget_held": ("quota_exceeded", SLOT_RETRY),
     }
-    if outcome.status == "ok":
-        return None
     if outcome.status not in rows:
         return ServerError("server_error", reason=f"admission came to {outcome.status}")
     code, retry_after = rows[outcome.status]

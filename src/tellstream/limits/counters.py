@@ -109,7 +109,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Counters(Protocol):
-    """What is counted per tenant. Every method may raise LimitsUnavailableError."""
+    """What is counted per tenant. Every method may raise LimitsUnavailableError.
+
+    Attributes:
+        local: they are in this process: no method waits or fails.
+    """
+
+    local: bool
 
     async def start(self) -> None:
         """Get ready."""

@@ -28,6 +28,7 @@ class MemoryCounters:
     def __init__(
         self, clock: Callable[[], float], lease: float = 10.0, lapsed: float = LAPSED_SECONDS
     ) -> None:
+        self.local = True
         self._clock = clock
         self._lease = lease
         self._lapsed = lapsed

@@ -5,6 +5,7 @@ A request passes if it passes every policy that applies to it, and counts toward
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -13,6 +14,8 @@ from tellstream.core.errors import RequestError
 from tellstream.limits.base import Caps, RateDecision
 from tellstream.limits.gcra import Taken, look, take
 
+MAX_KNOWN: Final = 1000
+"""Limits of tenants whose policies are remembered."""
 WINDOW: Final = 60.0
 """Seconds; the limits are named requests per minute."""
 
@@ -29,6 +32,7 @@ class Policy(msgspec.Struct, frozen=True):
     limit: int
 
 
+@lru_cache(MAX_KNOWN)
 def policies(caps: Caps) -> tuple[Policy, ...]:
     """Return the policies that apply, that of the tenant first."""
     limits = (
@@ -36,6 +40,11 @@ def policies(caps: Caps) -> tuple[Policy, ...]:
         ("subject", caps.subject_requests_per_minute),
     )
     return tuple(Policy(name, limit) for name, limit in limits if limit is not None)
+
+
+@lru_cache(MAX_KNOWN)
+def _policy_field(rules: tuple[Policy, ...]) -> str:
+    return ", ".join(f'"{rule.name}";q={rule.limit};w={WINDOW:.0f}' for rule in rules)
 
 
 def take_all(
@@ -99,6 +108,6 @@ def headers(rules: Sequence[Policy], taken: Sequence[Taken], now: float) -> dict
         "X-RateLimit-Limit": str(tightest.limit),
         "X-RateLimit-Remaining": str(tightest.remaining),
         "X-RateLimit-Reset": str(math.ceil(now + tightest.reset_after)),
-        "RateLimit-Policy": ", ".join(f'"{r.name}";q={r.limit};w={WINDOW:.0f}' for r in rules),
+        "RateLimit-Policy": _policy_field(tuple(rules)),
         "RateLimit": ", ".join(said),
     }

@@ -37,6 +37,7 @@ class RedisCounters:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._calls = Calls(url)
+        self.local = False
         self._lease = lease
         self._lapsed = lapsed
         self._clock = clock

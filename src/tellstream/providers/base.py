@@ -163,8 +163,9 @@ def items(value: Any, name: str) -> list[Any]:
 
 def count(value: Any, name: str) -> int | None:
     """Read a token count: a whole number from 0 to 2^53; None if it is anything else."""
-    number = field(value, name, int)
-    if number is None:
-        real = field(value, name, float)
-        number = int(real) if real is not None and real.is_integer() else None
-    return number if number is not None and 0 <= number <= _MAX_COUNT else None
+    number = value.get(name) if isinstance(value, dict) else None
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _MAX_COUNT:
+        return number
+    return None

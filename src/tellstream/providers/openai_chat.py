@@ -39,6 +39,8 @@ _FINISH: Final = {
     "insufficient_system_resource": FinishReason.ERROR,
 }
 _DATA_URL: Final = "data:"
+_RARE: Final = frozenset({"tool_calls", "function_call", "annotations", "images", "executed_tools"})
+"""Members of a delta that most do not have."""
 
 
 class OpenAIChat:
@@ -132,8 +134,10 @@ class OpenAIChatDecoder:
         for choice in items(payload, "choices"):
             if (field(choice, "index", int) or 0) == 0:
                 self._choice(choice)
-        self._sources = items(payload, "citations") or self._sources
-        self._search_results = items(payload, "search_results") or self._search_results
+        if "citations" in payload:
+            self._sources = items(payload, "citations") or self._sources
+        if "search_results" in payload:
+            self._search_results = items(payload, "search_results") or self._search_results
         self._usage(payload)
         groq = field(payload, "x_groq", dict) or {}
         for holder in (payload, groq):
@@ -161,7 +165,7 @@ class OpenAIChatDecoder:
         if refusal:
             self._parts += self._inline.flush()
             self._parts.append(pt.Refusal(refusal))
-        if len(delta) > 1 or "content" not in delta:
+        if not _RARE.isdisjoint(delta):
             self._rare(delta)
         reason = field(choice, "finish_reason", str)
         if reason:
@@ -176,7 +180,7 @@ class OpenAIChatDecoder:
             self._parts += self._inline.feed(text)
 
     def _rare(self, delta: dict[str, Any]) -> None:
-        """Decode the members that most deltas do not have."""
+        """Decode the members ``_RARE``."""
         for position, call in enumerate(items(delta, "tool_calls")):
             self._tool_call(call, position)
         legacy = field(delta, "function_call", dict)

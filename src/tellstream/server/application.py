@@ -6,7 +6,6 @@ rest is the handler's.
 """
 
 import re
-import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
 from typing import Final
@@ -24,6 +23,7 @@ from tellstream.server.route import Route
 from tellstream.server.routes import PUBLIC, ROUTES
 from tellstream.server.services import Services
 from tellstream.server.speaking import spoken
+from tellstream.streams.entropy import ENTROPY
 
 log = structlog.get_logger("tellstream.http")
 
@@ -202,4 +202,4 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value.decode())
-    return "req_" + secrets.token_hex(12)
+    return f"req_{ENTROPY.bits(96):024x}"

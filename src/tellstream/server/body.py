@@ -44,31 +44,40 @@ def check_json(headers: RawHeaders) -> None:
         raise RequestError("unsupported_media_type")
 
 
-async def read_body(receive: Receive, limit: int = MAX_BODY_BYTES) -> bytes:
+async def read_body(
+    receive: Receive, limit: int = MAX_BODY_BYTES, *, is_here: bool = False
+) -> bytes:
     """Read the whole body.
 
     Args:
         receive: the ASGI callable.
         limit: bytes.
+        is_here: it has arrived, so that no time needs to be taken.
 
     Raises:
         RequestError: ``payload_too_large``; ``request_timeout`` after ``BODY_SECONDS``.
         ClientGoneError: the client disconnected.
     """
-    chunks: list[bytes] = []
-    size = 0
+    if is_here:
+        return await _received(receive, limit)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGoneError
-                chunk: bytes = message.get("body", b"")
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > limit:
-                    raise RequestError("payload_too_large")
-                if not message.get("more_body", False):
-                    return chunk if len(chunks) == 1 else b"".join(chunks)
+            return await _received(receive, limit)
     except TimeoutError as error:
         raise RequestError("request_timeout") from error
+
+
+async def _received(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk: bytes = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise RequestError("payload_too_large")
+        if not message.get("more_body", False):
+            return chunk if len(chunks) == 1 else b"".join(chunks)

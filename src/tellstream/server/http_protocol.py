@@ -59,6 +59,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._field_bytes = 0
         self._in_head = True
+        self._pipe: Pipe | None = None  # of the last request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the head's deadline: a client that connects must speak."""
@@ -69,6 +70,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         """Stop all deadlines."""
         self._stop_timers()
         super().connection_lost(exc)
+        if self._pipe is not None:
+            self._pipe.lost()
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes of a head while one arrives."""
@@ -108,7 +111,8 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._head_timer = None
         super().on_headers_complete()
         if not self.transport.is_closing():
-            self.scope["extensions"] = {PIPE: {"pipe": Pipe(self.cycle)}}
+            self._pipe = Pipe(self.cycle)
+            self.scope["extensions"] = {PIPE: {"pipe": self._pipe}}
 
     def on_message_complete(self) -> None:
         """The next bytes begin another head."""

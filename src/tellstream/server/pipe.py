@@ -1,5 +1,6 @@
 """The body of a response, written to without waiting."""
 
+from collections.abc import Callable
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -19,10 +20,27 @@ class Pipe:
         cycle: uvicorn's, of the request.
     """
 
-    __slots__ = ("_cycle",)
+    __slots__ = ("_cycle", "_gone")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
+        self._gone: Callable[[], None] | None = None
+
+    @property
+    def request_is_here(self) -> bool:
+        """Whether the body of the request has arrived, so that receiving it does not wait."""
+        return not self._cycle.more_body
+
+    def when_gone(self, act: Callable[[], None] | None) -> None:
+        """Have ``act`` called once the client has left, at once if it has; None: no more."""
+        self._gone = act
+        if act is not None and self._cycle.disconnected:
+            act()
+
+    def lost(self) -> None:
+        """Say that the connection was lost; for the protocol."""
+        if self._gone is not None:
+            self._gone()
 
     @property
     def ready(self) -> bool:

@@ -24,12 +24,18 @@ def position(headers: RawHeaders, query_string: bytes) -> int:
         RequestError: ``invalid_request``, it is not a number, or given twice.
     """
     header = [value.decode("latin-1") for name, value in headers if name == b"last-event-id"]
-    fields = parse_qs(query_string.decode("latin-1"), keep_blank_values=True)
-    query = fields.get("after", [])
+    query = _given(query_string, "after")
     for given in (header, query):  # both, also the one that does not count
         if len(given) > 1 or not all(map(_NUMBER.fullmatch, given)):
             raise RequestError("invalid_request", "The position is not the id of an event.")
     return int((header or query or ["0"])[0])
+
+
+def _given(query_string: bytes, name: str) -> list[str]:
+    """Read the values of a field of the query."""
+    if not query_string:
+        return []
+    return parse_qs(query_string.decode("latin-1"), keep_blank_values=True).get(name, [])
 
 
 def wants_snapshot(query_string: bytes) -> bool:
@@ -38,8 +44,7 @@ def wants_snapshot(query_string: bytes) -> bool:
     Raises:
         RequestError: ``invalid_request``, it has another value than 0 or 1, or is given twice.
     """
-    query = parse_qs(query_string.decode("latin-1"), keep_blank_values=True)
-    given = query.get("snapshot", ["0"])
+    given = _given(query_string, "snapshot") or ["0"]
     if given not in (["0"], ["1"]):
         raise RequestError("invalid_request", "snapshot is 1 or 0.")
     return given == ["1"]
@@ -51,8 +56,7 @@ def wanted_protocol(query_string: bytes) -> OutputProtocol:
     Raises:
         RequestError: ``invalid_request``, there is no such protocol, or it is given twice.
     """
-    query = parse_qs(query_string.decode("latin-1"), keep_blank_values=True)
-    given = query.get("protocol", [NATIVE.name])
+    given = _given(query_string, "protocol") or [NATIVE.name]
     if len(given) > 1 or given[0] not in PROTOCOLS:
         raise RequestError("invalid_request", f"protocol is one of {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[given[0]]

@@ -3,10 +3,15 @@
 import asyncio
 
 from tellstream.server.asgi import Receive
+from tellstream.server.pipe import Pipe
 
 
 class Pulse:
     """Wake-ups of one response. Start inside a running loop; ``close`` at the end.
+
+    Args:
+        receive: ASGI; tells that the client left,
+        pipe: unless this does, which needs no task.
 
     One timer serves all waits: it is armed when none runs, and re-armed only when it fires before
     the moment that is waited for. So a wait costs no timer as long as events keep coming.
@@ -15,16 +20,21 @@ class Pulse:
         gone: whether the client left.
     """
 
-    __slots__ = ("_loop", "_missed", "_timer", "_until", "_waiter", "_watcher", "gone")
+    __slots__ = ("_loop", "_missed", "_pipe", "_timer", "_until", "_waiter", "_watcher", "gone")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, pipe: Pipe | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._missed = False  # woken while nobody waited: the next wait returns at once
         self._timer: asyncio.TimerHandle | None = None
         self._until: float | None = None
         self.gone = False
-        self._watcher = self._loop.create_task(self._watch(receive))
+        self._pipe = pipe
+        self._watcher: asyncio.Task[None] | None = None
+        if pipe is None:
+            self._watcher = self._loop.create_task(self._watch(receive))
+        else:
+            pipe.when_gone(self._leave)
 
     @property
     def waiting(self) -> bool:
@@ -58,7 +68,10 @@ class Pulse:
 
     def close(self) -> None:
         """Stop watching the client."""
-        self._watcher.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._pipe is not None:
+            self._pipe.when_gone(None)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -74,5 +87,8 @@ class Pulse:
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         self.gone = True
         self.wake()

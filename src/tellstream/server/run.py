@@ -16,6 +16,7 @@ from typing import Final
 import uvicorn
 
 from tellstream.server.application import Application
+from tellstream.server.garbage import calm
 from tellstream.server.http_protocol import DeadlineProtocol
 
 BACKLOG: Final = 2048
@@ -104,6 +105,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
         if self.started:
+            calm()
             self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

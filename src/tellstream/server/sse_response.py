@@ -104,7 +104,7 @@ class _Response:
         self._encode = encode
         self._quiet_since = self._time()
         self._failed: Exception | None = None
-        self._pulse = Pulse(call.receive)
+        self._pulse = Pulse(call.receive, call.pipe)
         self._reader.subscribe(self._appended)
         pace.drain.subscribe(self._pulse.wake)
 
@@ -201,7 +201,7 @@ async def collect(reader: LogReader, call: Call) -> list[bytes]:
     Raises:
         ClientGoneError: the client left before the end.
     """
-    pulse = Pulse(call.receive)
+    pulse = Pulse(call.receive, call.pipe)
     reader.subscribe(pulse.wake)
     frames: list[bytes] = []
     try:

@@ -48,7 +48,8 @@ async def read_question(services: Services, call: Call) -> Question:
     settings = tenant_of(services, call.ctx).settings
     check_json(call.headers)
     key = idempotency_key(call.headers)
-    body = await read_body(call.receive)
+    is_here = call.pipe is not None and call.pipe.request_is_here
+    body = await read_body(call.receive, is_here=is_here)
     limits = settings.limits
     return Question(
         body, key, Limits(limits.prompt_chars, limits.history_messages, settings.system)

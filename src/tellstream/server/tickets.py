@@ -72,6 +72,8 @@ def ticket_of(query_string: bytes) -> str | None:
     Raises:
         RequestError: ``invalid_request``, it is given twice.
     """
+    if not query_string:
+        return None
     given = parse_qs(query_string.decode("latin-1"), keep_blank_values=True).get("ticket")
     if given is None:
         return None

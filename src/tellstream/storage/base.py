@@ -16,6 +16,7 @@ Reports count a stream on the UTC day on which it *finished*: what is reported f
 over does not change, and streams that still run are in no report.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
@@ -160,16 +161,19 @@ class UsageLedger(Protocol):
     async def close(self) -> None:
         """Finish what is being written and close the store. May be called again."""
 
-    async def open(self, row: UsageRow) -> None:
+    def open(self, row: UsageRow) -> "asyncio.Future[None]":
         """Open the row of a stream, unless it is open already.
+
+        Returns:
+            What to await. It goes on when nobody does, and cannot be cancelled.
 
         Raises:
             LedgerUnavailableError: the ledger could not be written.
         """
 
-    async def settle(
+    def settle(
         self, tenant: int, stream_id: str, settlement: Settlement, *, row: UsageRow | None = None
-    ) -> Settlement:
+    ) -> "asyncio.Future[Settlement]":
         """Settle the row of a stream, unless it is settled already.
 
         Token counts outside of 0 to ``MAX_COUNT`` are stored as the nearer of the two: whatever a
@@ -182,7 +186,8 @@ class UsageLedger(Protocol):
             row: to be opened first if it never was.
 
         Returns:
-            What is stored: ``settlement`` if this was the first, else that of whoever was.
+            What to await, as for ``open``: what is stored, ``settlement`` if this was the first,
+            else that of whoever was.
 
         Raises:
             NotOpenedError: there is no such row, and none was given.

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from tellstream.core.errors import ServerError
 from tellstream.storage.base import LedgerUnavailableError
@@ -58,8 +58,12 @@ class GroupCommit(Generic[_Entry, _Result]):
         # A daemon: a process that dies without closing must not hang on this.
         threading.Thread(target=self._run, name="tellstream-ledger", daemon=True).start()
 
-    async def submit(self, entry: _Entry) -> _Result:
-        """Write ``entry``; returns when it is written, also if the task is cancelled meanwhile.
+    def submit(self, entry: _Entry) -> "asyncio.Future[Any]":
+        """Write ``entry``.
+
+        Returns:
+            What to await: it is done when the entry is written, also if the task is cancelled
+            meanwhile.
 
         Raises:
             LedgerUnavailableError: it could not be written, or too many wait already.
@@ -72,7 +76,7 @@ class GroupCommit(Generic[_Entry, _Result]):
         future: Outcome[_Result] = Outcome(loop=self._loop)
         self._pending += 1
         self._queue.put((entry, future))
-        return await future
+        return future
 
     async def close(self) -> None:
         """Write what waits, then stop. May be called again, and if it was never started."""

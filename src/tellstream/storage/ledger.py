@@ -63,17 +63,15 @@ class SqlLedger:
         await self._group.close()
         await in_thread(self._close)
 
-    async def open(self, row: UsageRow) -> None:
+    def open(self, row: UsageRow) -> "asyncio.Future[None]":
         """Open the row of a stream, unless it is open already."""
-        await self._group.submit(opening(row))
+        return self._group.submit(opening(row))
 
-    async def settle(
+    def settle(
         self, tenant: int, stream_id: str, settlement: Settlement, *, row: UsageRow | None = None
-    ) -> Settlement:
+    ) -> "asyncio.Future[Settlement]":
         """Settle the row of a stream, unless it is settled already."""
-        settled = await self._group.submit(settling(tenant, stream_id, settlement, row))
-        assert settled is not None, "only an opening has no result"
-        return settled
+        return self._group.submit(settling(tenant, stream_id, settlement, row))
 
     async def unsettled(self, older_than: int, limit: int) -> list[UsageRow]:
         """Return rows that were opened long ago and not settled, oldest first."""

@@ -8,7 +8,6 @@ stream meanwhile, its numbers count.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -47,7 +46,7 @@ class Meter:
     def __init__(self, ledger: UsageLedger, admission: Admission) -> None:
         self._ledger = ledger
         self._admission = admission
-        self._writing: set[asyncio.Task[Any]] = set()
+        self._writing: set[asyncio.Future[Any]] = set()  # for which nobody waits any more
         self.backlog = Backlog(ledger)
 
     async def close(self) -> None:
@@ -156,8 +155,8 @@ class Meter:
         time = asyncio.get_running_loop().time
         give_up_at = time() + SETTLE_SECONDS
         while True:
-            settling = self._ledger.settle(row.tenant, row.stream_id, settlement, row=row)
             try:
+                settling = self._ledger.settle(row.tenant, row.stream_id, settlement, row=row)
                 return await self._within(settling, give_up_at - time()), None
             except LedgerUnavailableError as error:
                 if time() + SETTLE_RETRY_SECONDS > give_up_at:
@@ -166,24 +165,38 @@ class Meter:
                     return settlement, debt
                 await asyncio.sleep(SETTLE_RETRY_SECONDS)
 
-    async def _within(self, writing: Coroutine[Any, Any, _Result], seconds: float) -> _Result:
+    async def _within(self, writing: "asyncio.Future[_Result]", seconds: float) -> _Result:
         """Wait for a write for a while; it goes on when nobody waits any more.
 
         Raises:
             LedgerUnavailableError: the ledger did not answer in time, or is away.
         """
-        task = asyncio.get_running_loop().create_task(writing)
-        self._writing.add(task)
-        task.add_done_callback(self._written)
-        await asyncio.wait({task}, timeout=seconds)
-        if not task.done():
-            raise LedgerUnavailableError(f"no answer within {seconds:.1f} s")
-        return task.result()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
 
-    def _written(self, task: "asyncio.Task[Any]") -> None:
-        self._writing.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, should nobody wait any more
+        def wake(_: object = None) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        writing.add_done_callback(wake)
+        timer = loop.call_later(seconds, wake)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            if writing.done():
+                self._written(writing)
+            else:
+                writing.remove_done_callback(wake)
+                self._writing.add(writing)
+                writing.add_done_callback(self._written)
+        if not writing.done():
+            raise LedgerUnavailableError(f"no answer within {seconds:.1f} s")
+        return writing.result()
+
+    def _written(self, writing: "asyncio.Future[Any]") -> None:
+        self._writing.discard(writing)
+        writing.exception()  # seen, should nobody wait any more
 
 
 def _tokens(settled: Settlement) -> int:

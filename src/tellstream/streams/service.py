@@ -5,7 +5,6 @@ stream goes on or is cancelled, as configured. What is produced elsewhere is kno
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Container, Coroutine
 from typing import Final
 
@@ -30,6 +29,7 @@ from tellstream.providers.base import Caller
 from tellstream.streams.attachment import Attachment
 from tellstream.streams.continuations import Continuations
 from tellstream.streams.drain import DrainNotice
+from tellstream.streams.entropy import ENTROPY
 from tellstream.streams.idempotency import Turnstile
 from tellstream.streams.meter import Meter
 from tellstream.streams.policy import Past, StreamPolicy
@@ -282,9 +282,9 @@ class StreamService:
         self, ctx: Ctx, model: str, chat: ChatRequest, targets: tuple[Target, ...]
     ) -> Stream:
         first = targets[0]
-        ids = EventIds(secrets.randbits(80))
+        ids = EventIds(ENTROPY.bits(80))
         composer = Composer(ids, first.endpoint.provider, first.model, chat.metadata)
-        key = StreamKey(ctx.tenant, stream_id(secrets.randbits(128)))
+        key = StreamKey(ctx.tenant, stream_id(ENTROPY.bits(128)))
         chat = self._continuations.restore(ctx.tenant, ctx.subject, chat)
         return Stream(key, ctx, model, chat, targets, composer, self._clock())
 

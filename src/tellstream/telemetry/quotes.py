@@ -14,6 +14,8 @@ MAX_PRIVATE_CHARS: Final = 64 * 1024
 """Of private texts are compared, the first ones first: some milliseconds per line at most."""
 _WINDOW: Final = QUOTE_CHARS // 2
 """Windows side by side: a quotation holds a whole one wherever it begins."""
+_SAME_IN_JSON: Final = re.compile(r"[ !#-\[\]-~]*")
+"""Visible ASCII without quotes and backslashes."""
 _RUN: Final = re.compile(rb"\x01{%d,}" % QUOTE_CHARS)
 
 
@@ -59,6 +61,8 @@ def _spelled(private: Sequence[str]) -> list[str]:
 
 
 def _escaped(text: str) -> Iterable[str]:
+    if _SAME_IN_JSON.fullmatch(text):
+        return
     for ascii_only in (True, False):
         once = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
         yield from (once, json.dumps(once, ensure_ascii=ascii_only)[1:-1])

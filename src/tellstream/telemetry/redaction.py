@@ -9,6 +9,7 @@ confidence (``core.private``) is not quoted either. Knows nothing of logging.
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from tellstream.core.errors import CODES
@@ -161,6 +162,8 @@ class Redactor:
 
     def text(self, text: str, *, max_bytes: int = MAX_FIELD_BYTES) -> str:
         """Return a text as it may be shown, on one line."""
+        if self._usual and _WORD.fullmatch(text):
+            return self._unquoted(text)
         shown = _CONTROL.sub(_escape, self._mask(text[:MAX_SCANNED_CHARS]))
         return _cut(shown if len(text) <= MAX_SCANNED_CHARS else shown + CUT, max_bytes)
 
@@ -174,7 +177,7 @@ class Redactor:
 
     def _object(self, given: Mapping[Any, Any], depth: int) -> dict[str, Plain]:
         shown: dict[str, Plain] = {}
-        for name, value in list(given.items())[:MAX_ITEMS]:
+        for name, value in islice(given.items(), MAX_ITEMS):
             label = _as_text(name)
             shown[label if label.isidentifier() else self.text(label)] = self._member(
                 label, value, depth
@@ -196,6 +199,8 @@ class Redactor:
         return next((rule.shown for rule in self._names if rule.pattern.fullmatch(known)), None)
 
     def _value(self, value: Any, depth: int) -> Plain:
+        if type(value) is str:
+            return self.text(value)
         if value is None or isinstance(value, bool | float):
             return value
         if isinstance(value, int) and abs(value) < _MAX_PLAIN_NUMBER:
@@ -219,6 +224,13 @@ class Redactor:
         return shown
 
     def _mask(self, text: str) -> str:
+        text = self._unquoted(text)
+        for rule in self._texts:
+            text = rule.pattern.sub(rule.replacement, text)
+        return text
+
+    def _unquoted(self, text: str) -> str:
+        """Take out what was told in confidence, and the secrets that are known."""
         private = PRIVATE.get()
         if private is not None:
             if private.prepared is None:
@@ -227,10 +239,6 @@ class Redactor:
         for secret in self._hidden:
             if secret in text:
                 text = text.replace(secret, SECRET)
-        if self._usual and _WORD.fullmatch(text):
-            return text
-        for rule in self._texts:
-            text = rule.pattern.sub(rule.replacement, text)
         return text
 
 
