@@ -102,6 +102,20 @@ _PART_IDS: Final = {
 }
 
 
+# Events of which _guard knows more than the table says.
+_GUARDED: Final = frozenset(
+    {
+        "text_start",
+        "thinking_start",
+        "citation",
+        "tool_call",
+        "tool_result",
+        FAILURE,
+        "stream_end",
+    }
+)
+
+
 class Grammar:
     """Checks the events of one stream in order.
 
@@ -138,6 +152,8 @@ class Grammar:
         if attribute is not None:
             if getattr(event, attribute) != self._part_id:
                 raise GrammarError(f"{symbol} for a part that is not open")
+            return
+        if symbol not in _GUARDED:
             return
         match event:
             case ev.TextStart(message_id=part_id) | ev.ThinkingStart(reasoning_id=part_id):

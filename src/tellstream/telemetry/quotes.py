@@ -31,12 +31,12 @@ class Quotable:
     def __init__(self, private: Sequence[str]) -> None:
         spelled = _spelled(private)
         self._wholes = [whole for whole in spelled if len(whole) >= MIN_WHOLE_CHARS]
-        self._shortest = min(map(len, self._wholes), default=QUOTE_CHARS)
+        self._shortest = min([QUOTE_CHARS, *map(len, self._wholes)])
         self._source = "\0".join(spelled)[:MAX_PRIVATE_CHARS]
 
     def mask(self, text: str, mask: str) -> str:
         """Replace whatever ``text`` quotes from the private texts."""
-        if len(text) < min(self._shortest, QUOTE_CHARS):
+        if len(text) < self._shortest:
             return text
         for whole in self._wholes:
             text = text.replace(whole, mask)

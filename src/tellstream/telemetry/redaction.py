@@ -117,6 +117,10 @@ _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 MAX_KNOWN_NAMES: Final = 1000
 """Names of fields whose rule is remembered; ours are some hundred."""
+MAX_KNOWN_TEXTS: Final = 1000
+"""Short texts of which is remembered that no rule changes them: names of models and occurrences."""
+MAX_INERT_CHARS: Final = 64
+"""Of such a text."""
 # Nothing but what identifiers, words and numbers are made of. Of all rules for texts, only those
 # for JSON Web Tokens and for keys can match it, and these begin as stands here.
 _WORD: Final = re.compile(r"(?!.*(?:eyJ|sk|xai|gsk|pk|rk|hf|r8|AIza))[\w.-]{0,64}", re.ASCII)
@@ -140,8 +144,10 @@ class Redactor:
         self._names = tuple(names)
         self._texts = tuple(texts)
         self._usual = self._texts == TEXT_RULES
+        self._inert = lru_cache(MAX_KNOWN_TEXTS)(self._is_inert)
         self._hidden: dict[str, None] = {}
         self._shown_instead = lru_cache(MAX_KNOWN_NAMES)(self._judge)
+        self._open: set[str] = set()  # names that say nothing of their values
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Never show these values, such as provider keys, wherever they stand.
@@ -162,7 +168,7 @@ class Redactor:
 
     def text(self, text: str, *, max_bytes: int = MAX_FIELD_BYTES) -> str:
         """Return a text as it may be shown, on one line."""
-        if self._usual and _WORD.fullmatch(text):
+        if len(text) <= MAX_INERT_CHARS and self._inert(text):
             return self._unquoted(text)
         shown = _CONTROL.sub(_escape, self._mask(text[:MAX_SCANNED_CHARS]))
         return _cut(shown if len(text) <= MAX_SCANNED_CHARS else shown + CUT, max_bytes)
@@ -178,6 +184,9 @@ class Redactor:
     def _object(self, given: Mapping[Any, Any], depth: int) -> dict[str, Plain]:
         shown: dict[str, Plain] = {}
         for name, value in islice(given.items(), MAX_ITEMS):
+            if name in self._open:
+                shown[name] = self.text(value) if type(value) is str else self._value(value, depth)
+                continue
             label = _as_text(name)
             shown[label if label.isidentifier() else self.text(label)] = self._member(
                 label, value, depth
@@ -191,7 +200,21 @@ class Redactor:
             return shown
         if name == "exception" and isinstance(value, str):
             return self.exception(value)
+        if shown is None and name != "exception" and name.isidentifier():
+            self._open_name(name)
         return self._value(value, depth)
+
+    def _open_name(self, name: str) -> None:
+        if len(self._open) < MAX_KNOWN_NAMES:
+            self._open.add(name)
+
+    def _is_inert(self, text: str) -> bool:
+        """Whether no rule changes a text; what was told in confidence is another matter."""
+        if self._usual and _WORD.fullmatch(text):
+            return True
+        if _CONTROL.search(text):
+            return False
+        return not any(rule.pattern.search(text) for rule in self._texts)
 
     def _judge(self, name: str) -> str | None:
         """Say what is shown instead of a field with this name, if its value is not harmless."""
