@@ -23,8 +23,9 @@ Readers pull; a slow reader costs nothing but its own position. ``subscribe`` on
 more": a callback per append, never a queue.
 """
 
+import asyncio
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol
 
 from tellstream.core.errors import ServerError
 
@@ -125,10 +126,6 @@ class LogReader(Protocol):
         """Forget the subscription. May be called again."""
 
 
-AppendNow: TypeAlias = Callable[[int, list[bytes]], None]
-"""Appends frames, numbered from the first argument."""
-
-
 class LogWriter(Protocol):
     """The right to append to one stream, until ``claim`` hands it to somebody else.
 
@@ -145,11 +142,12 @@ class LogWriter(Protocol):
     def head(self) -> int:
         """Sequence number of the last frame that is known to be in the log."""
 
-    @property
-    def append_now(self) -> AppendNow | None:
-        """Appends plain frames in the call itself; None: this log makes one wait.
+    def begin(self, first: int, frames: list[bytes]) -> "asyncio.Future[None] | None":
+        """Begin to append plain frames, as ``append``.
 
-        As ``append`` otherwise: the same arguments, the same errors.
+        Returns:
+            None: they are in the log. Else what is done when they are, in bounded time; it cannot
+            be cancelled, and has the errors of ``append``.
         """
 
     async def append(

@@ -107,7 +107,7 @@ class _Writer:
         """Append ``frames``, numbered from ``first``."""
         self._extend(first, frames, record, end=end, release=release)
 
-    def append_now(self, first: int, frames: list[bytes]) -> None:
+    def begin(self, first: int, frames: list[bytes]) -> None:
         """Append ``frames`` without waiting."""
         self._extend(first, frames, None, end=False, release=False)
 

@@ -32,8 +32,7 @@ class RedisWriter:
         head: sequence number of the last frame.
     """
 
-    __slots__ = ("__weakref__", "_appends", "_busy", "epoch", "head", "key", "names", "over")
-    append_now = None
+    __slots__ = ("__weakref__", "_appends", "busy", "epoch", "head", "key", "names", "over")
 
     def __init__(self, appends: "Appends", key: StreamKey, epoch: int, head: int) -> None:
         self.key = key
@@ -42,7 +41,7 @@ class RedisWriter:
         self.over = ""  # why there can be no further append
         self.names = (log_key(key), meta_key(key))
         self._appends = appends
-        self._busy = False
+        self.busy = False  # an append is under way
 
     async def append(
         self,
@@ -54,75 +53,75 @@ class RedisWriter:
         release: bool = False,
     ) -> None:
         """Append ``frames``, numbered from ``first``; see the contract."""
+        flags = (END if end else 0) | (RELEASE if release else 0)
+        await self._begin(first, frames, record, flags)
+
+    def begin(self, first: int, frames: list[bytes]) -> "asyncio.Future[None]":
+        """Begin to append plain ``frames``."""
+        return self._begin(first, frames, None, 0)
+
+    def _begin(
+        self, first: int, frames: list[bytes], record: bytes | None, flags: int
+    ) -> "_Append":
         if self.over:
             raise FencedError(self.over)
-        if first != self.head + 1 or self._busy:
+        if first != self.head + 1 or self.busy:
             raise ServerError("server_error", reason="append is not the next")
-        flags = (END if end else 0) | (RELEASE if release else 0)
-        self._busy = True
-        try:
-            await self._appends.begin(self, first, frames, record, flags).settled()
-        finally:
-            self._busy = False
+        self.busy = True
+        return self._appends.begin(self, first, frames, record, flags)
 
 
 Appended: TypeAlias = Callable[[RedisWriter, int, list[bytes], bool], None]
 """Told of frames that are in the log now: writer, number of the first, frames, end of the log."""
 
 
-class _Append:
-    """One append under way; it is wanted to its end, also by who is cancelled meanwhile."""
+class _Append(asyncio.Future[None]):
+    """One append under way, and the future of its outcome.
 
-    __slots__ = (
-        "_error", "_future", "first", "flags", "frames", "record", "since", "size", "waiting",
-        "writer",
-    )  # fmt: skip
+    It cannot be cancelled: it is wanted to its end, also by a task that is cancelled meanwhile.
+    """
+
     wanted = True
 
     def __init__(
         self,
-        future: "asyncio.Future[None]",
+        loop: asyncio.AbstractEventLoop,
         writer: RedisWriter,
         first: int,
         frames: list[bytes],
         record: bytes | None,
         flags: int,
     ) -> None:
+        super().__init__(loop=loop)
         self.size = sum(map(len, frames)) + len(record or b"")
         self.since = 0.0
-        self.waiting = True
-        self._future = future
-        self._error: Exception | None = None
         self.writer = writer
         self.first = first
         self.frames = frames
         self.record = record
         self.flags = flags
 
-    async def settled(self) -> None:
-        """Wait for the end; as ``outcome`` of tail.py, at a fraction of the cost of its shield."""
-        cancelled: asyncio.CancelledError | None = None
-        while self.waiting:
-            try:
-                await self._future
-            except asyncio.CancelledError as error:
-                cancelled = error
-                self._future = asyncio.get_running_loop().create_future()
-        if cancelled is not None:
-            raise cancelled
-        if self._error is not None:
-            raise self._error
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return not self.done()
 
-    def end(self, error: Exception | None = None) -> None:
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Refuse, so that the waiting task keeps its cancellation for later."""
+        del msg
+        return False
+
+    def fail(self, error: Exception) -> None:
+        """Hand a failure over."""
+        if not self.done():
+            self.writer.busy = False
+            self.set_exception(error)
+
+    def succeed(self) -> None:
         """Let who waits go on."""
-        if not self.waiting:
-            return
-        self.waiting = False
-        self._error = error
-        if not self._future.done():  # it is, for a moment, when who waits is being cancelled
-            self._future.set_result(None)
-
-    fail = end
+        if not self.done():
+            self.writer.busy = False
+            self.set_result(None)
 
 
 class Appends(Rounds[_Append]):
@@ -157,8 +156,8 @@ class Appends(Rounds[_Append]):
         """Begin one append."""
         if record is not None:
             flags |= RECORD
-        future = asyncio.get_running_loop().create_future()
-        request = _Append(future, writer, first, frames, record, flags)
+        loop = asyncio.get_running_loop()
+        request = _Append(loop, writer, first, frames, record, flags)
         self.put(request)
         return request
 
@@ -193,5 +192,5 @@ class Appends(Rounds[_Append]):
             if ended:
                 writer.over = "the stream has ended"
             self._appended(writer, request.first, request.frames, ended)
-            request.end()
+            request.succeed()
         return None

@@ -74,15 +74,14 @@ class _Opened:
 class _Writer:
     """The right to append to a stream of this process."""
 
-    __slots__ = ("_appending", "_clock", "_epoch", "_opened", "_stream")
-    append_now = None
+    __slots__ = ("_clock", "_epoch", "_opened", "_stream", "_under_way")
 
     def __init__(self, opened: _Opened, stream: LiveStream, clock: Callable[[], float]) -> None:
         self._opened = opened
         self._stream = stream
         self._clock = clock
         self._epoch = stream.epoch
-        self._appending = False
+        self._under_way: Append | None = None
 
     @property
     def key(self) -> StreamKey:
@@ -108,24 +107,33 @@ class _Writer:
         A failed transaction leaves nothing, so after a ``LogUnavailableError`` there is never
         anything to pass over.
         """
+        if not end and record is None:
+            await self.begin(first, frames)
+            return
         stream, opened = self._stream, self._opened
+        place = self._place(first, frames)
+        ended_at = self._clock() if end else None
+        self._under_way = change = Change(
+            stream, place, frames, opened.loop, opened.live, record, ended_at, release=release
+        )
+        await opened.commits.submit(change)
+
+    def begin(self, first: int, frames: list[bytes]) -> Append:
+        """Begin to append plain ``frames``."""
+        place = self._place(first, frames)
+        self._under_way = append = Append(self._stream, place, frames, self._opened.loop)
+        self._opened.commits.submit(append)
+        return append
+
+    def _place(self, first: int, frames: list[bytes]) -> int:
+        """Give an append its place, if it is the next one."""
+        stream = self._stream
         if stream.epoch != self._epoch or stream.ended:
             raise FencedError("the stream was taken over, or has ended")
-        if first != stream.head + 1 or not frames or self._appending:
+        busy = self._under_way is not None and not self._under_way.done()
+        if first != stream.head + 1 or not frames or busy:
             raise ServerError("server_error", reason="append leaves a gap, or overlaps another")
-        place = opened.live.next_place()
-        if end or record is not None:
-            ended_at = self._clock() if end else None
-            operation: Append = Change(
-                stream, place, frames, opened.loop, opened.live, record, ended_at, release=release
-            )
-        else:
-            operation = Append(stream, place, frames, opened.loop)
-        self._appending = True
-        try:
-            await opened.commits.submit(operation)
-        finally:
-            self._appending = False
+        return self._opened.live.next_place()
 
 
 class SqliteEventLog:

@@ -122,6 +122,15 @@ class Body(Protocol):
             ProviderError: as ``read``; what ``sink`` raises.
         """
 
+    def hold(self) -> None:
+        """Give the sink nothing more until ``release``; no silence counts meanwhile."""
+
+    def release(self) -> None:
+        """Give the sink what arrived meanwhile, and go on."""
+
+    def fail(self, error: BaseException) -> None:
+        """Let whoever reads fail with this."""
+
     async def linger(self) -> None:
         """Read on to the end of the body for a moment, so that the connection can be reused."""
 

@@ -49,11 +49,12 @@ class Connection(asyncio.Protocol):
         self._waiting = 0  # bytes of pieces
         self._sink: Sink | None = None
         self._paused = False
+        self._held = False
         self._head_bytes = self._unparsed = 0
         self._in_head = True
         self._framed = False
         self._keep_alive = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self.closed = False
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -106,20 +107,34 @@ class Connection(asyncio.Protocol):
         Raises:
             Exception: what ``fail`` was given, or what ``sink`` raised.
         """
-        if self._pieces and not sink(self._take()):
+        if self._error is None and self._pieces and not sink(self._take()):
             return
         self._sink = sink
         try:
             while self._sink is sink and self._error is None:
-                if self.complete or self.closed:
+                if (self.complete or self.closed) and not self._pieces:
                     return
                 await self._wait()
             if self._sink is sink and self._error is not None:
                 raise self._error
         finally:
             self._sink = None
+            self._held = False
 
-    def fail(self, error: Exception) -> None:
+    def hold(self) -> None:
+        """Give the sink of ``flow`` nothing until ``release``."""
+        self._held = True
+
+    def release(self) -> None:
+        """Give the sink of ``flow`` what arrived since ``hold``."""
+        self._held = False
+        if self._sink is not None and self._error is None:
+            if self._pieces:
+                self._pour(self._sink)
+            if self.complete or self.closed:
+                self._wake()
+
+    def fail(self, error: BaseException) -> None:
         """Let whoever reads fail with this."""
         if self._error is None:
             self._error = error
@@ -155,7 +170,7 @@ class Connection(asyncio.Protocol):
             self._unparsed += len(data)
             if self._unparsed > MAX_HEAD_BYTES:
                 self._malformed("the head is too large")
-        if self._sink is not None and self._pieces and self._error is None:
+        if self._sink is not None and self._pieces and self._error is None and not self._held:
             self._pour(self._sink)
         elif self._waiting > BUFFER_BYTES and not self._paused and not self.closed:
             self._paused = True

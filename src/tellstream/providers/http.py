@@ -254,6 +254,20 @@ class UpstreamBody:
         self._reading_since = None
         self.broken = self._connection.broken
 
+    def hold(self) -> None:
+        """Give the sink nothing more until ``release``; no silence counts meanwhile."""
+        self._reading_since = None
+        self._connection.hold()
+
+    def release(self) -> None:
+        """Give the sink what arrived meanwhile, and go on."""
+        self._reading_since = self._time()
+        self._connection.release()
+
+    def fail(self, error: BaseException) -> None:
+        """Let whoever reads fail with this."""
+        self._connection.fail(error)
+
     async def linger(self) -> None:
         """Read on to the end of the body for a moment, so that the connection can be reused."""
         try:

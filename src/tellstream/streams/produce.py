@@ -29,6 +29,7 @@ from tellstream.eventlog.base import (
 )
 from tellstream.providers.base import Body, Caller, Decoder, UpstreamRequest
 from tellstream.streams.breaker import Breakers
+from tellstream.streams.flow import Flow, at_cap
 from tellstream.streams.meter import Meter
 from tellstream.streams.reading_on import ReadingOn
 from tellstream.streams.record import Attempt
@@ -248,11 +249,8 @@ class Producer:
         """Bring what arrives into the log, until the provider says nothing more."""
         composer = stream.composer
         while not composer.over:
-            if (
-                stream.content
-                and not composer.finish_seen
-                and await self._flow(stream, body, decoder)
-            ):
+            flowing = stream.content and not composer.finish_seen
+            if flowing and await self._flow(stream, body, decoder):
                 break
             try:
                 chunk = await body.read()
@@ -271,29 +269,19 @@ class Producer:
                 body.finish_seen()
 
     async def _flow(self, stream: Stream, body: Body, decoder: Decoder) -> bool:
-        """Bring what arrives into a log that makes nobody wait, without waking this task.
+        """Bring what arrives into the log without this task; whether the provider is done.
 
-        Until there is something to wait for, or nothing follows; whether the provider is done.
+        Until there is something to wait for but appends, or nothing follows.
         """
-        composer, writer = stream.composer, stream.writer
-        append_now = writer.append_now
-        if append_now is None:
-            return False
-
-        def take(chunk: bytes) -> bool:
-            events = composer.feed(decoder.feed(chunk), self._clock())
-            if events:
-                first = writer.head + 1
-                frames = encode_frames(first, events)
-                stream.log_bytes += sum(map(len, frames))
-                append_now(first, frames)
-            return not (composer.over or composer.finish_seen or self._at_cap(stream))
-
-        await body.flow(take)
+        try:
+            await Flow(stream, body, decoder, self._clock).run()
+        except LogUnavailableError:
+            self._observer.log_unavailable()
+            raise
         await self._keep_within_caps(stream)
-        if composer.finish_seen:
+        if stream.composer.finish_seen:
             body.finish_seen()
-        return composer.over
+        return stream.composer.over
 
     async def _hush(self, stream: Stream) -> None:
         """Close what is open of a cancelled stream, and note that its answer is read on."""
@@ -352,16 +340,6 @@ class Producer:
             return
         await self._keep_within_caps(stream)
 
-    @staticmethod
-    def _at_cap(stream: Stream) -> bool:
-        """Whether a cap may be reached; costs next to nothing."""
-        grant = stream.grant
-        return (
-            (grant.limited and grant.spent(stream.composer.output.tokens))
-            or stream.log_bytes > MAX_STREAM_BYTES
-            or stream.writer.head > MAX_STREAM_EVENTS
-        )
-
     async def _keep_within_caps(self, stream: Stream) -> None:
         """Set more aside for the stream if it needs that.
 
@@ -369,7 +347,7 @@ class Producer:
             RequestError: ``quota_exceeded``.
             ServerError: ``stream_too_large``.
         """
-        if not self._at_cap(stream):
+        if not at_cap(stream):
             return
         if stream.grant.limited and not await stream.grant.extend(stream.composer.output.tokens):
             raise RequestError("quota_exceeded", reason="a cap was reached")
