@@ -162,7 +162,9 @@ class Connection(asyncio.Protocol):
         )
 
     def close(self) -> None:
-        """Close at once."""
+        """Close at once; what is not whole never will be."""
+        if not self.complete and not self._ended:
+            self.broken = self.broken or "closed before the end"
         self.closed = True
         if self._transport is not None:
             self._transport.abort()
@@ -213,7 +215,7 @@ class Connection(asyncio.Protocol):
             if self._ended and exc is None and not self._in_head and not self._framed:
                 self.complete = True
             else:
-                self.broken = self.broken or repr(exc or "closed before the end")
+                self.broken = self.broken or (repr(exc) if exc else "closed before the end")
         self._parser = None  # they hold each other
         self._wake()
 
