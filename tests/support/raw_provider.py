@@ -1,6 +1,7 @@
 """A provider that plays bytes: a test says what each of its connections does."""
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -55,7 +56,8 @@ class Visit:
 
     def vanish(self) -> None:
         """Close the socket below TLS, without a word."""
-        self._socket().shutdown(socket.SHUT_RDWR)
+        with socket.socket(fileno=os.dup(self._socket().fileno())) as below:
+            below.shutdown(socket.SHUT_RDWR)
 
     def reset(self) -> None:
         """Close with a reset: what was not read is refused."""

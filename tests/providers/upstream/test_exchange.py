@@ -334,7 +334,7 @@ def head_of(size: int) -> bytes:
     return start + b"x" * (size - len(start) - len(end)) + end
 
 
-CUTS = {
+CUTS: dict[str, Callable[[bytes], list[bytes]]] = {
     "whole": whole,
     "apart": lambda data: [data[:-2], data[-2:]],
     "halves": lambda data: [data[: len(data) // 2], data[len(data) // 2 :]],
@@ -407,6 +407,16 @@ async def test_a_reader_that_does_not_read_stops_the_provider() -> None:
         assert both.connection.reusable()
 
 
+def collecting(got: list[bytes]) -> Callable[[bytes], bool]:
+    """Make a sink that always wants more."""
+
+    def take(chunk: bytes) -> bool:
+        got.append(chunk)
+        return True
+
+    return take
+
+
 # --- flow ----------------------------------------------------------------------------------------
 
 
@@ -415,7 +425,7 @@ async def test_a_sink_gets_what_arrived_before_and_what_arrives() -> None:
     async with pair() as both:
         await both.send(CHUNKED + b"1\r\na\r\n")
         await both.connection.head()
-        flowing = asyncio.create_task(both.connection.flow(lambda chunk: not got.append(chunk)))
+        flowing = asyncio.create_task(both.connection.flow(collecting(got)))
         await asyncio.sleep(0)
         await both.send(b"1\r\nb\r\n1\r\nc\r\n", b"1\r\nd\r\n0\r\n\r\n")
         await flowing
@@ -455,7 +465,7 @@ async def test_a_cancelled_flow_leaves_what_follows_to_the_next_reader() -> None
     async with pair() as both:
         await both.send(CHUNKED)
         await both.connection.head()
-        flowing = asyncio.create_task(both.connection.flow(lambda chunk: not got.append(chunk)))
+        flowing = asyncio.create_task(both.connection.flow(collecting(got)))
         await asyncio.sleep(0)
         await both.send(b"1\r\na\r\n")
         flowing.cancel()
@@ -471,7 +481,7 @@ async def test_a_sink_gets_what_stood_before_the_fault() -> None:
     async with pair() as both:
         await both.send(CHUNKED)
         await both.connection.head()
-        flowing = asyncio.create_task(both.connection.flow(lambda chunk: not got.append(chunk)))
+        flowing = asyncio.create_task(both.connection.flow(collecting(got)))
         await asyncio.sleep(0)
         await both.send(b"1\r\na\r\nxyz\r\n")
         await flowing
