@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import aiohappyeyeballs
 
 from tellstream.providers.exchange import BrokenConnectionError, Connection
+from tellstream.providers.names import Names
 
 MAX_CONNECTIONS: Final = 10_000
 """Of one process; calls beyond it wait for the connect timer."""
@@ -41,6 +42,7 @@ class Pool:
         self._open: set[Connection] = set()
         self._room = asyncio.Semaphore(MAX_CONNECTIONS)
         self._tls: ssl.SSLContext | None = None
+        self._names = Names()
         self._closed = False
 
     async def acquire(self, origin: Origin, *, fresh: bool = False) -> Connection:
@@ -96,14 +98,13 @@ class Pool:
         self._idle.clear()
         for connection in tuple(self._open):
             self._drop(connection)
+        await self._names.close()
         await asyncio.sleep(0)  # the transports close in the loop's next round
 
     async def _connect(self, origin: Origin) -> Connection:
         if self._closed:
             raise BrokenConnectionError("the pool is closed")
-        addresses = await self._loop.getaddrinfo(
-            origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-        )
+        addresses = await self._names.look_up(origin.host, origin.port)
         try:
             opened = await aiohappyeyeballs.start_connection(
                 addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1
