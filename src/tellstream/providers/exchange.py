@@ -79,7 +79,6 @@ class Connection(asyncio.Protocol):
             BrokenConnectionError: the connection was lost before.
         """
         self.exchanges += 1
-        self._parser = httptools.HttpResponseParser(self)
         self._error = None
         self._pieces = []
         self._waiting = self._overhead = 0
@@ -88,6 +87,7 @@ class Connection(asyncio.Protocol):
         self._expect_head()
         if self._transport is None or self.closed or self._transport.is_closing():
             raise BrokenConnectionError("closed before the request")
+        self._parser = httptools.HttpResponseParser(self)
         self._transport.write(request)
 
     async def head(self) -> None:
@@ -158,7 +158,9 @@ class Connection(asyncio.Protocol):
             and not self._pieces
             and transport is not None
             and not transport.is_closing()
-            and not transport.get_write_buffer_size()  # it answered before it had read all
+            # Else it answered before it had read all. Over TLS what is encrypted does not show, and
+            # the next request waits behind it.
+            and not transport.get_write_buffer_size()
         )
 
     def close(self) -> None:
@@ -205,8 +207,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """The provider ended its side in an orderly way: over TLS, with a closing alert."""
         self._ended = True
-        if self._transport is not None and self._transport.get_write_buffer_size():
-            self.close()  # else the transport would wait for the provider to read the request
+        self.close()  # the transport alone would wait until the provider has read the request
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the body where nothing else says its end; else it is broken."""

@@ -259,6 +259,30 @@ async def test_an_answer_before_the_request_was_read_ends_the_connection() -> No
 # --- ends of bodies ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_an_end_before_the_request_was_read_ends_a_body_without_a_length(
+    tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    async def play(visit: Visit) -> None:
+        await visit.reader.readuntil(b"\r\n\r\n")
+        await visit.send(b"HTTP/1.1 200 OK\r\n\r\nto the end")
+        if tls:
+            visit.end()
+        else:
+            visit.writer.write_eof()
+        await asyncio.Event().wait()
+
+    context = serving(certificate) if tls else None
+    async with RawProvider(play, tls=context) as provider, calling() as upstream:
+        async with asyncio.timeout(5):  # no timer of the call's
+            got = await call(upstream, provider.url, MEGABYTES_8)
+        assert got.body == b"to the end"
+        assert tls or got.broken is None
+
+
 def ending(how: str) -> Play:
     async def play(visit: Visit) -> None:
         await visit.request()
