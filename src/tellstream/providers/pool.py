@@ -33,6 +33,13 @@ class Origin(NamedTuple):
     tls: bool
 
 
+def _trusting() -> ssl.SSLContext:
+    """Read the authorities: some 50 ms, in which every stream of the process would stand still."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 class Pool:
     """The connections of one process. Make it inside a running loop, close it at the end."""
 
@@ -41,7 +48,7 @@ class Pool:
         self._idle: dict[Origin, deque[tuple[Connection, asyncio.TimerHandle]]] = {}
         self._open: set[Connection] = set()
         self._room = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._tls: ssl.SSLContext | None = None
+        self._tls: asyncio.Task[ssl.SSLContext] | None = None
         self._names = Names()
         self._closed = False
 
@@ -99,12 +106,15 @@ class Pool:
         for connection in tuple(self._open):
             self._drop(connection)
         await self._names.close()
+        if self._tls is not None:
+            await asyncio.wait({self._tls})  # a thread cannot be stopped
         await asyncio.sleep(0)  # the transports close in the loop's next round
 
     async def _connect(self, origin: Origin) -> Connection:
         if self._closed:
             raise BrokenConnectionError("the pool is closed")
         addresses = await self._names.look_up(origin.host, origin.port)
+        context = await self._context() if origin.tls else None
         try:
             opened = await aiohappyeyeballs.start_connection(
                 addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1
@@ -116,7 +126,7 @@ class Pool:
             _, connection = await self._loop.create_connection(
                 Connection,
                 sock=opened,
-                ssl=self._context() if origin.tls else None,
+                ssl=context,
                 # A root's dot is part of names, but not of those in certificates.
                 server_hostname=origin.host.rstrip(".") if origin.tls else None,
             )
@@ -125,11 +135,12 @@ class Pool:
             raise
         return connection
 
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:  # reading the authorities takes some milliseconds
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
+    async def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = self._loop.create_task(asyncio.to_thread(_trusting))
+        if not self._tls.done():
+            await asyncio.wait({self._tls})  # who gives up does not take it from the others
+        return self._tls.result()
 
     def _take(self, origin: Origin, *, last: bool) -> Connection:
         """Take an idle connection: the one used last, or the one idle for longest."""
