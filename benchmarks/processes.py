@@ -31,7 +31,7 @@ _CHUNK: Final = (
     b'"system_fingerprint":"fp","choices":[{"index":0,"delta":{"content":" word"},'
     b'"logprobs":null,"finish_reason":null}],"usage":null}'
 )
-_LIBRARIES: Final = ("tellstream", "uvicorn", "uvloop", "httptools", "aiohttp", "msgspec")
+_LIBRARIES: Final = ("tellstream", "uvicorn", "uvloop", "httptools", "msgspec")
 
 
 class ProcessError(Exception):

@@ -27,7 +27,9 @@ ROOT_MODULES: Final = {
 CORE_LIBRARIES: Final = {"msgspec"}
 # What core must not touch: sockets, clocks, the environment, randomness.
 IMPURE: Final = {"asyncio", "socket", "time", "os", "random", "secrets", "threading", "subprocess"}
-NETWORK: Final = {"aiohttp"}
+# What reaches the network by itself; and the files that are the upstream client.
+NETWORK: Final = {"aiohappyeyeballs", "aiohttp"}
+UPSTREAM: Final = {"exchange", "http", "names", "pool"}
 
 
 def imports(path: Path) -> set[str]:
@@ -99,12 +101,19 @@ def test_the_server_does_not_know_the_command_line() -> None:
 
 def test_only_one_file_opens_upstream_connections() -> None:
     users = [p for p in SOURCE.rglob("*.py") if any(n.split(".")[0] in NETWORK for n in imports(p))]
-    assert users == [SOURCE / "providers/http.py"]
+    assert users == [SOURCE / "providers/pool.py"]
+
+
+def test_nobody_goes_around_the_upstream_client() -> None:
+    parts = {f"tellstream.providers.{name}" for name in UPSTREAM - {"http"}}
+    for path in SOURCE.rglob("*.py"):
+        if path.parent != SOURCE / "providers" or path.stem not in UPSTREAM:
+            assert not any(allowed(name, *parts) for name in ours(path)), path
 
 
 def test_dialects_are_sans_io_and_readable() -> None:
     for path in SOURCE.glob("providers/*.py"):
-        if path.name != "http.py":
+        if path.stem not in UPSTREAM:
             tops = {name.split(".")[0] for name in imports(path)}
             assert not tops & (IMPURE | NETWORK), path
             assert len(path.read_text().splitlines()) <= 350, path

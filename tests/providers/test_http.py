@@ -155,7 +155,7 @@ async def test_the_key_goes_into_the_header_and_nowhere_else() -> None:
 
 
 async def test_leaving_early_closes_the_connection_within_a_second(simulator: Simulator) -> None:
-    upstream = Upstream(SHORT)
+    upstream = Upstream(Timeouts())
     await upstream.start()
     endpoint = Endpoint("p", f"{simulator.url}/v1", None, GENERIC)
     request = DIALECT.request(endpoint, "sim:fault=endless,delay_ms=5", ChatRequest("hello"))
@@ -170,7 +170,7 @@ async def test_leaving_early_closes_the_connection_within_a_second(simulator: Si
 
 
 async def test_after_200_cancelled_calls_50_plain_ones_work(simulator: Simulator) -> None:
-    upstream = Upstream(SHORT)
+    upstream = Upstream(Timeouts())
     await upstream.start()
     endpoint = Endpoint("p", f"{simulator.url}/v1", None, GENERIC)
 
@@ -197,7 +197,7 @@ async def test_after_200_cancelled_calls_50_plain_ones_work(simulator: Simulator
 async def test_a_connection_is_reused_after_an_answer_that_was_read_to_its_end(
     simulator: Simulator,
 ) -> None:
-    upstream = Upstream(SHORT)
+    upstream = Upstream(Timeouts())
     await upstream.start()
     endpoint = Endpoint("p", f"{simulator.url}/v1", None, GENERIC)
     for _ in range(5):

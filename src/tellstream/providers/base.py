@@ -128,8 +128,8 @@ class Body(Protocol):
     def release(self) -> None:
         """Give the sink what arrived meanwhile, and go on."""
 
-    def fail(self, error: BaseException) -> None:
-        """Let whoever reads fail with this."""
+    def stop(self) -> None:
+        """Let ``flow`` return."""
 
     async def linger(self) -> None:
         """Read on to the end of the body for a moment, so that the connection can be reused."""

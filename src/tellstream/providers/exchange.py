@@ -2,8 +2,9 @@
 
 Bytes are parsed in the call in which the socket delivers them (httptools, which is Node's parser),
 and the body goes to whoever reads it in that same call: a task is woken only if it asks to be.
-Source: RFC 9112. One exchange at a time, no pipelining, no upgrade; responses without a length end
-with the connection.
+Source: RFC 9112. One exchange at a time, no pipelining, no upgrade, no transfer coding but
+``chunked``; a response without a length ends where the provider closes in an orderly way. Whatever
+a provider sends beyond its response ends the connection and is never taken for the next response.
 """
 
 import asyncio
@@ -14,11 +15,14 @@ import httptools
 from tellstream.providers.base import Sink
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Of a response's head; providers send some hundred bytes."""
+"""Of a response's head, informational responses before it included; providers send some hundred
+bytes. And of what stands between two pieces of a body: sizes, extensions, the trailer section."""
 BUFFER_BYTES: Final = 128 * 1024
 """Of a body that nobody has read yet; beyond it the socket is not read (back-pressure)."""
 _INFORMATIONAL: Final = range(100, 200)
 _SWITCHING: Final = 101
+_PERSISTENT: Final = "1.1"
+_VERSIONS: Final = {"1.0", _PERSISTENT}
 
 
 class BrokenConnectionError(OSError):
@@ -29,11 +33,15 @@ class MalformedResponseError(ValueError):
     """What the provider sent is not HTTP, or too much of it."""
 
 
+_FAULTS: Final = (httptools.HttpParserError, httptools.HttpParserUpgrade, MalformedResponseError)
+
+
 class Connection(asyncio.Protocol):
     """A connection.
 
     Attributes:
         closed: it cannot be used any more.
+        exchanges: how many began on it.
         status: of the response, once its head is here.
         headers: of the response, names in lower case; the last one of a name counts.
         complete: the body is whole.
@@ -50,12 +58,14 @@ class Connection(asyncio.Protocol):
         self._sink: Sink | None = None
         self._paused = False
         self._held = False
-        self._head_bytes = self._unparsed = 0
+        self._overhead = 0  # bytes since the exchange began, or the last piece of its body
         self._in_head = True
         self._framed = False
-        self._keep_alive = False
-        self._error: BaseException | None = None
+        self._ended = False
+        self._persistent = self._keep_alive = False
+        self._error: Exception | None = None
         self.closed = False
+        self.exchanges = 0
         self.status = 0
         self.headers: dict[str, str] = {}
         self.complete = False
@@ -64,13 +74,21 @@ class Connection(asyncio.Protocol):
     # -- the exchange -----------------------------------------------------------------------------
 
     def send(self, request: bytes) -> None:
-        """Begin an exchange with a whole request."""
-        assert self._transport is not None
-        self._parser = httptools.HttpResponseParser(self)
+        """Begin an exchange with a whole request.
+
+        Raises:
+            BrokenConnectionError: the connection was lost before.
+        """
+        self.exchanges += 1
         self._error = None
-        self.complete = self._framed = self._keep_alive = False
+        self._pieces = []
+        self._waiting = self._overhead = 0
+        self.complete = self._keep_alive = False
         self.broken = None
         self._expect_head()
+        if self._transport is None or self.closed or self._transport.is_closing():
+            raise BrokenConnectionError("closed before the request")
+        self._parser = httptools.HttpResponseParser(self)
         self._transport.write(request)
 
     async def head(self) -> None:
@@ -134,18 +152,41 @@ class Connection(asyncio.Protocol):
             if self.complete or self.closed:
                 self._wake()
 
-    def fail(self, error: BaseException) -> None:
-        """Let whoever reads fail with this."""
-        if self._error is None:
+    def stop(self) -> None:
+        """Let ``flow`` return."""
+        self._sink = None
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """Let whoever reads fail with this, unless the response is whole."""
+        if self._error is None and not self.complete:
             self._error = error
             self._wake()
 
+    def unanswered(self) -> bool:
+        """Whether no byte of a response to the last request has arrived."""
+        return self._in_head and not self._overhead
+
     def reusable(self) -> bool:
-        """Whether another exchange may follow this one."""
-        return self.complete and self._keep_alive and not self.closed and self._error is None
+        """Whether another exchange may follow this one: nothing of it is left on either side."""
+        transport = self._transport
+        return (
+            self.complete
+            and self._keep_alive
+            and not self.closed
+            and self._error is None
+            and not self._pieces
+            and transport is not None
+            and not transport.is_closing()
+            # Else it answered before it had read all. Over TLS what is encrypted does not show, and
+            # the next request waits behind it.
+            and not transport.get_write_buffer_size()
+        )
 
     def close(self) -> None:
-        """Close at once."""
+        """Close at once; what is not whole never will be."""
+        if not self.complete and not self._ended:
+            self.broken = self.broken or "closed before the end"
         self.closed = True
         if self._transport is not None:
             self._transport.abort()
@@ -162,14 +203,18 @@ class Connection(asyncio.Protocol):
         if parser is None or self.complete:
             self.close()  # nobody asked for this
             return
+        before = self._waiting
         try:
-            parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._malformed(str(error.__context__ or error))
-        if self._in_head:  # fields are counted one by one; this is what is not whole yet
-            self._unparsed += len(data)
-            if self._unparsed > MAX_HEAD_BYTES:
-                self._malformed("the head is too large")
+            if self._in_head:
+                self._feed_head(parser, data)
+            else:
+                parser.feed_data(data)
+                self._overhead = 0 if self._waiting > before else self._overhead + len(data)
+        except _FAULTS as error:
+            self._refuse(str(error.__context__ or error))
+        else:
+            if self._overhead > MAX_HEAD_BYTES:
+                self._refuse("too much between two pieces of a body")
         if self._sink is not None and self._pieces and self._error is None and not self._held:
             self._pour(self._sink)
         elif self._waiting > BUFFER_BYTES and not self._paused and not self.closed:
@@ -179,36 +224,56 @@ class Connection(asyncio.Protocol):
         if self._sink is None or self.complete:
             self._wake()
 
+    def eof_received(self) -> None:
+        """The provider ended its side in an orderly way: over TLS, with a closing alert."""
+        self._ended = True
+        self.close()  # the transport alone would wait until the provider has read the request
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End the body where nothing else says its end; else it is broken."""
         self.closed = True
         if not self.complete:
-            if self._in_head or self._framed:
-                self.broken = self.broken or repr(exc or "closed by the provider")
-            else:
+            if self._ended and exc is None and not self._in_head and not self._framed:
                 self.complete = True
+            else:
+                self.broken = self.broken or (repr(exc) if exc else "closed before the end")
+        self._parser = None  # they hold each other
         self._wake()
 
     # -- httptools --------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """One response is asked for; what follows it must not become part of it."""
+        if self.complete:
+            raise MalformedResponseError("more than one response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field of the head; those after the body are not used."""
         if not self._in_head:
             return
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise MalformedResponseError("the head is too large")
         key = name.decode("latin-1").lower()
-        self.headers[key] = value.decode("latin-1")
-        if key in {"content-length", "transfer-encoding"}:
+        if key == "transfer-encoding":
+            if key in self.headers or value.strip().lower() != b"chunked":
+                raise MalformedResponseError("a transfer coding that was not asked for")
             self._framed = True
+        elif key == "content-length":
+            self._framed = True
+        self.headers[key] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The head is here."""
+        """The head is here, or an informational one before it."""
         assert self._parser is not None
         self.status = self._parser.get_status_code()
-        if self.status not in _INFORMATIONAL or self.status == _SWITCHING:
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS:
+            raise MalformedResponseError(f"HTTP {version}")
+        if self.status == _SWITCHING:
+            raise MalformedResponseError("switching protocols was not asked for")
+        if self.status not in _INFORMATIONAL:
             self._in_head = False
+            self._persistent = version == _PERSISTENT
+        elif self._framed and self.headers.get("content-length", "").strip() != "0":
+            raise MalformedResponseError("an informational response with a body")
 
     def on_body(self, body: bytes) -> None:
         """Collect a piece."""
@@ -221,21 +286,35 @@ class Connection(asyncio.Protocol):
             self._expect_head()
             return
         assert self._parser is not None
-        self._keep_alive = self._parser.should_keep_alive()
+        self._keep_alive = self._persistent and self._parser.should_keep_alive()
         self.complete = True
 
     # -- plumbing ---------------------------------------------------------------------------------
 
-    def _malformed(self, reason: str) -> None:
-        self.broken = f"malformed response: {reason}"
-        if self._in_head:
-            self.fail(MalformedResponseError(reason))
+    def _feed_head(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
+        """Parse what arrived, but never more of a head than is allowed, however it is cut."""
+        room = MAX_HEAD_BYTES - self._overhead
+        self._overhead += len(data)
+        parser.feed_data(data[:room])
+        if not self._in_head:
+            self._overhead = 0
+            if len(data) > room:
+                parser.feed_data(data[room:])
+        elif len(data) >= room:
+            raise MalformedResponseError("the head is too large")
+
+    def _refuse(self, reason: str) -> None:
+        """End the connection; a response that is whole stands."""
+        if not self.complete:
+            self.broken = f"malformed response: {reason}"
+            if self._in_head:
+                self.fail(MalformedResponseError(reason))
         self.close()
         self._wake()
 
     def _expect_head(self) -> None:
         self._in_head = True
-        self._head_bytes = self._unparsed = 0
+        self._framed = False
         self.status = 0
         self.headers = {}
 

@@ -5,6 +5,9 @@ first token (until the caller reports content), idle (silence while a read waits
 and total. Never follows redirects, never uses proxies from the environment, never asks for a
 compressed body, and caps what it reads. Whatever goes wrong comes out as a ``ProviderError``;
 leaving the ``async with`` closes the connection unless the body was read to its end.
+
+A request that met a connection which the provider was just closing is sent once more, on a new one:
+that is no failure of the provider, and neither the retries nor the breakers hear of it.
 """
 
 import asyncio
@@ -29,6 +32,9 @@ FINISH_GRACE: Final = 5.0
 """Seconds of silence after a finish reason before the end counts: usage usually follows it."""
 LINGER: Final = 0.25
 """Seconds to wait for the end of a body after its terminal marker, to reuse the connection."""
+STALE_SECONDS: Final = 1.0
+"""After sending on a connection kept open, within which its loss means that the provider had closed
+it: that news was under way. Later the provider may have read the request, and that is a failure."""
 MIN_TIMER: Final = 0.001
 """Seconds; a timer that is re-armed never spins."""
 MAX_TARGETS: Final = 1000
@@ -58,7 +64,9 @@ def _target(address: str) -> _Target:
     url = URL(address)
     host, port = url.raw_host, url.port
     if url.scheme not in {"http", "https"} or not host or port is None:
-        raise ValueError(f"not an address of a provider: {address!r}")
+        raise ValueError("not an address of a provider")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise ValueError("an address with a user name or password")
     named = f"[{host}]" if ":" in host else host
     if not url.is_default_port():
         named = f"{named}:{port}"
@@ -70,13 +78,18 @@ def _written(target: _Target, request: UpstreamRequest) -> bytes:
     """Write a request.
 
     Raises:
-        ValueError: a field could not be told from the next one.
+        ValueError: a field cannot be sent, or could not be told from the next one. It is not
+            quoted: fields hold credentials.
     """
     fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-    if fields.count("\n") != len(request.headers) or fields.count("\r") != len(request.headers):
-        raise ValueError("a header field holds a line end")
+    size = len(request.headers)
+    if fields.count("\n") != size or fields.count("\r") != size or "\0" in fields:
+        raise ValueError("a header field holds a line end or NUL")
     head = f"{target.head}{fields}Content-Length: {len(request.body)}\r\n\r\n"
-    return head.encode("latin-1") + request.body
+    try:
+        return head.encode("latin-1") + request.body
+    except UnicodeEncodeError:
+        raise ValueError("a header field holds a character beyond Latin-1") from None
 
 
 class Upstream:
@@ -119,11 +132,10 @@ class Upstream:
         except ValueError as error:
             raise ProviderError("provider_protocol", reason=repr(error)) from error
         deadline = min(opened_at + self._timeouts.headers, total_at)
-        connection = await self._connected(pool, target.origin, deadline)
+        connection = await self._answered(pool, target.origin, data, deadline)
         try:
-            await self._answered(connection, data, deadline)
             if connection.status not in _SUCCESS:
-                raise await self._failure(dialect, connection)
+                raise await self._failure(dialect, connection, total_at)
             encoding = connection.headers.get("content-encoding", "identity").lower()
             if encoding != "identity":
                 raise ProviderError("provider_protocol", reason=f"content encoding {encoding}")
@@ -135,17 +147,39 @@ class Upstream:
         finally:
             pool.release(target.origin, connection)
 
-    async def _connected(self, pool: Pool, origin: Origin, deadline: float) -> Connection:
+    async def _answered(
+        self, pool: Pool, origin: Origin, data: bytes, deadline: float
+    ) -> Connection:
+        """Send a request, and wait for the head of its response; the caller gives back."""
+        fresh = False
+        while True:
+            connection = await self._connected(pool, origin, deadline, fresh=fresh)
+            answered = False
+            try:
+                answered = await self._exchanged(connection, data, deadline)
+            finally:
+                if not answered:
+                    pool.release(origin, connection)
+            if answered:
+                return connection
+            fresh = True  # which is never stale: this ends
+
+    async def _connected(
+        self, pool: Pool, origin: Origin, deadline: float, *, fresh: bool
+    ) -> Connection:
         connect_at = asyncio.get_running_loop().time() + self._timeouts.connect
         try:
             async with asyncio.timeout_at(min(connect_at, deadline)):
-                return await pool.acquire(origin)
+                return await pool.acquire(origin, fresh=fresh)
         except TimeoutError as error:
             raise _late() from error
         except (OSError, UnicodeError) as error:
             raise _unreachable(error) from error
 
-    async def _answered(self, connection: Connection, data: bytes, deadline: float) -> None:
+    async def _exchanged(self, connection: Connection, data: bytes, deadline: float) -> bool:
+        """Send, and wait for the head; False: the connection was stale."""
+        time = asyncio.get_running_loop().time
+        sent_at = time()
         try:
             async with asyncio.timeout_at(deadline):
                 connection.send(data)
@@ -155,12 +189,19 @@ class Upstream:
         except MalformedResponseError as error:
             raise ProviderError("provider_protocol", reason=repr(error)) from error
         except OSError as error:
+            reused = connection.exchanges > 1
+            if reused and connection.unanswered() and time() - sent_at <= STALE_SECONDS:
+                return False
             raise _unreachable(error) from error
+        return True
 
-    async def _failure(self, dialect: Dialect, connection: Connection) -> ProviderError:
+    async def _failure(
+        self, dialect: Dialect, connection: Connection, total_at: float
+    ) -> ProviderError:
         body = b""
+        deadline = asyncio.get_running_loop().time() + self._timeouts.headers
         try:
-            async with asyncio.timeout(self._timeouts.headers):
+            async with asyncio.timeout_at(min(deadline, total_at)):
                 while len(body) < MAX_ERROR_BYTES:
                     chunk = await connection.read()
                     if not chunk:
@@ -229,8 +270,10 @@ class UpstreamBody:
             ProviderError: ``provider_timeout``; ``stream_too_large`` beyond ``MAX_BODY_BYTES``.
         """
         self._reading_since = self._time()
-        chunk = await self._connection.read()
-        self._reading_since = None
+        try:
+            chunk = await self._connection.read()
+        finally:
+            self._reading_since = None
         self._count(chunk)
         self.broken = self._connection.broken
         return chunk
@@ -250,8 +293,10 @@ class UpstreamBody:
             return sink(chunk)
 
         self._reading_since = self._time()
-        await self._connection.flow(pour)
-        self._reading_since = None
+        try:
+            await self._connection.flow(pour)
+        finally:
+            self._reading_since = None
         self.broken = self._connection.broken
 
     def hold(self) -> None:
@@ -264,9 +309,9 @@ class UpstreamBody:
         self._reading_since = self._time()
         self._connection.release()
 
-    def fail(self, error: BaseException) -> None:
-        """Let whoever reads fail with this."""
-        self._connection.fail(error)
+    def stop(self) -> None:
+        """Let ``flow`` return."""
+        self._connection.stop()
 
     async def linger(self) -> None:
         """Read on to the end of the body for a moment, so that the connection can be reused."""

@@ -1,7 +1,7 @@
 """Connections to providers, kept open for the next call.
 
-Opens with Happy Eyeballs (RFC 8305) and verifies certificates against the system's authorities.
-Never uses proxies from the environment.
+Opens with Happy Eyeballs (RFC 8305) and verifies certificates against the system's authorities, or
+those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``. Never uses proxies from the environment.
 """
 
 import asyncio
@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 import aiohappyeyeballs
 
-from tellstream.providers.exchange import Connection
+from tellstream.providers.exchange import BrokenConnectionError, Connection
+from tellstream.providers.names import Names
 
 MAX_CONNECTIONS: Final = 10_000
 """Of one process; calls beyond it wait for the connect timer."""
@@ -32,6 +33,13 @@ class Origin(NamedTuple):
     tls: bool
 
 
+def _trusting() -> ssl.SSLContext:
+    """Read the authorities: some 50 ms, in which every stream of the process would stand still."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 class Pool:
     """The connections of one process. Make it inside a running loop, close it at the end."""
 
@@ -40,21 +48,28 @@ class Pool:
         self._idle: dict[Origin, deque[tuple[Connection, asyncio.TimerHandle]]] = {}
         self._open: set[Connection] = set()
         self._room = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._tls: ssl.SSLContext | None = None
+        self._tls: asyncio.Task[ssl.SSLContext] | None = None
+        self._names = Names()
+        self._closed = False
 
-    async def acquire(self, origin: Origin) -> Connection:
+    async def acquire(self, origin: Origin, *, fresh: bool = False) -> Connection:
         """Give an idle connection or open one; bound this by a timeout.
+
+        Args:
+            origin: where it leads.
+            fresh: open one in any case.
 
         Raises:
             OSError: it cannot be opened; TLS failures too.
         """
-        idle = self._idle.get(origin)
-        while idle:
-            connection, timer = idle.pop()  # the one used last is the one most surely alive
-            timer.cancel()
+        while not fresh and origin in self._idle:
+            # The one used last is the one most surely alive.
+            connection = self._take(origin, last=True)
             if not connection.closed:
                 return connection
             self._forget(connection)
+        if self._room.locked() and self._idle:
+            self._drop(self._take(next(iter(self._idle)), last=False))
         await self._room.acquire()
         try:
             connection = await self._connect(origin)
@@ -62,61 +77,91 @@ class Pool:
             self._room.release()
             raise
         self._open.add(connection)
+        if self._closed:
+            self._drop(connection)
+            raise BrokenConnectionError("the pool is closed")
         return connection
 
     def release(self, origin: Origin, connection: Connection) -> None:
         """Take a connection back: to be used again if that is possible."""
-        idle = self._idle.setdefault(origin, deque())
-        if not connection.reusable() or len(idle) >= MAX_IDLE:
-            connection.close()
-            self._forget(connection)
+        idle = self._idle.get(origin, ())
+        if (
+            self._closed
+            or not connection.reusable()
+            or len(idle) >= MAX_IDLE
+            or self._room.locked()  # somebody waits, perhaps for another origin
+        ):
+            self._drop(connection)
             return
         timer = self._loop.call_later(IDLE_SECONDS, self._expire, origin, connection)
-        idle.append((connection, timer))
+        self._idle.setdefault(origin, deque()).append((connection, timer))
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; who waits for one is refused."""
+        self._closed = True
         for idle in self._idle.values():
             for _, timer in idle:
                 timer.cancel()
         self._idle.clear()
-        for connection in self._open:
-            connection.close()
-        self._open.clear()
+        for connection in tuple(self._open):
+            self._drop(connection)
+        await self._names.close()
+        if self._tls is not None:
+            await asyncio.wait({self._tls})  # a thread cannot be stopped
         await asyncio.sleep(0)  # the transports close in the loop's next round
 
     async def _connect(self, origin: Origin) -> Connection:
-        addresses = await self._loop.getaddrinfo(
-            origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-        )
-        opened = await aiohappyeyeballs.start_connection(
-            addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1
-        )
+        if self._closed:
+            raise BrokenConnectionError("the pool is closed")
+        addresses = await self._names.look_up(origin.host, origin.port)
+        context = await self._context() if origin.tls else None
+        try:
+            opened = await aiohappyeyeballs.start_connection(
+                addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1
+            )
+        except RuntimeError as error:  # of uvloop, for some addresses
+            raise OSError(str(error)) from error
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             _, connection = await self._loop.create_connection(
                 Connection,
                 sock=opened,
-                ssl=self._context() if origin.tls else None,
-                server_hostname=origin.host if origin.tls else None,
+                ssl=context,
+                # A root's dot is part of names, but not of those in certificates.
+                server_hostname=origin.host.rstrip(".") if origin.tls else None,
             )
         except BaseException:
             opened.close()
             raise
         return connection
 
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:  # reading the authorities takes some milliseconds
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
+    async def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = self._loop.create_task(asyncio.to_thread(_trusting))
+        if not self._tls.done():
+            await asyncio.wait({self._tls})  # who gives up does not take it from the others
+        return self._tls.result()
+
+    def _take(self, origin: Origin, *, last: bool) -> Connection:
+        """Take an idle connection: the one used last, or the one idle for longest."""
+        idle = self._idle[origin]
+        connection, timer = idle.pop() if last else idle.popleft()
+        timer.cancel()
+        if not idle:
+            del self._idle[origin]
+        return connection
 
     def _expire(self, origin: Origin, connection: Connection) -> None:
         idle = self._idle[origin]
-        for place, (other, _) in enumerate(idle):
+        for place, (other, _) in enumerate(idle):  # nearly always the first one
             if other is connection:
                 del idle[place]
                 break
+        if not idle:
+            del self._idle[origin]
+        self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
         connection.close()
         self._forget(connection)
 

@@ -81,7 +81,7 @@ class Flow:
             self._body.release()
             return
         self._stream.unconfirmed = self._frames[self._stream.writer.head + 1 - self._first :]
-        self._body.fail(self._error)
+        self._body.stop()
 
     async def _settled(self) -> None:
         """Wait for the append under way: in bounded time, and also if this task is cancelled."""
