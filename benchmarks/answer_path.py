@@ -2,9 +2,9 @@
 
 All parts are the server's own, wired as it wires them: the producer with decoder and composer, the
 log in memory, the response that follows the log and writes HTTP/1.1, on uvloop. Only both ends are
-replaced. The provider's body is a recording, given read by read as a socket gives it: each in a turn
-of the loop of its own, so work that is put off until the next turn is counted too. The reader's
-socket takes everything and keeps nothing.
+replaced. The provider's body is a recording, given read by read as a socket gives it: each in a
+turn of the loop of its own, so work that is put off until the next turn is counted too. The
+reader's socket takes everything and keeps nothing.
 
 Every run does the same work: time is counted and not measured, ids are not random, the cyclic
 garbage collector is off (when it runs depends on everything a process ever did; what it costs in a
@@ -63,7 +63,7 @@ READ_BYTES: Final = 4096
 """Of a read, where a provider sends faster than it is read."""
 READ_SECONDS: Final = 0.02
 """Between two reads: 50 a second."""
-WARM_UP: Final = 3
+WARM_UP: Final = 10
 """Answers of each case before those that count: caches fill, and the interpreter specialises its
 code."""
 ANSWERS: Final = 3

@@ -34,11 +34,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import counting
 
+ROOT: Final = Path(__file__).resolve().parents[1]
 FIGURES: Final = ROOT / "benchmarks" / "instructions.json"
 RECORDINGS: Final = Path(os.environ.get("TELLSTREAM_RECORDINGS") or ROOT.parent / "shared/streams")
 TOLERANCE: Final = 5.0

@@ -61,7 +61,7 @@ def count(command: list[str], environment: dict[str, str], folder: Path) -> tupl
         output = asyncio.run(_run(command, environment, folder))
     except TimeoutError as error:
         raise CountError(f"the program did not end within {COUNT_SECONDS:g} s") from error
-    counts = []
+    counts: list[int] = []
     while (part := folder / f"counts.{len(counts) + 1}").exists():
         found = _SUM.search(part.read_text())
         if found is None:
