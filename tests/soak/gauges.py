@@ -7,7 +7,6 @@ objects nobody tells, so the server counts them itself when it gets a signal; se
 import asyncio
 import json
 import signal
-import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -91,22 +90,24 @@ class Gauges:
         return Sample(int(ended), self._process.memory_info().rss)
 
     async def quiet(self, seconds: float) -> list[str]:
-        """Wait until nothing is under way, then for so long; says what never ended."""
-        deadline = time.monotonic() + QUIET_SECONDS
+        """Wait until nothing is under way, and was not for so long; says what never ended."""
+        time = asyncio.get_running_loop().time
+        busy_at = time()
+        deadline = busy_at + seconds + QUIET_SECONDS
         while True:
             metrics = await self.metrics()
             clients, upstream = self._sockets()
-            open_still = {
-                "streams": int(metrics["tellstream_streams_running"]),
+            running = int(metrics["tellstream_streams_running"])
+            if running:
+                busy_at = time()
+            under_way = {
+                "streams": running,
                 "attached readers": int(metrics["tellstream_readers_attached"]),
                 "connections of clients": clients,
                 "connections to the provider": upstream,
             }
-            left = [f"{count} {name} are left" for name, count in open_still.items() if count]
-            if not left:
-                await asyncio.sleep(seconds)
-                return []
-            if time.monotonic() > deadline:
+            left = [f"{count} {name} are left" for name, count in under_way.items() if count]
+            if (not left and time() - busy_at >= seconds) or time() > deadline:
                 return left
             await asyncio.sleep(POLL_SECONDS)
 

@@ -20,15 +20,12 @@ async def still_taken(subject: Subject) -> list[str]:
     async with AsyncExitStack() as stack:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        headers = {tenant: subject.processes.headers(tenant) for tenant in (FREE, CAPPED)}
 
         async def take(tenant: int) -> int:
             """Start a stream that lasts; it is left when all of them are."""
             response = await stack.enter_async_context(
-                session.post(
-                    url,
-                    json={"prompt": "x", "model": "lasting"},
-                    headers=subject.processes.headers(tenant),
-                )
+                session.post(url, json={"prompt": "x", "model": "lasting"}, headers=headers[tenant])
             )
             return response.status
 

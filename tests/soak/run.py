@@ -18,8 +18,8 @@ from soak.visits import Visitors, visitors
 from tellstream.eventlog.memory import MAX_TOMBSTONES
 
 SAMPLE_SECONDS: Final = 1.0
-QUIET_SECONDS: Final = 1.0
-"""For the log to be swept, after everything has ended."""
+SWEEP_SECONDS: Final = 2.0
+"""For the log to be swept, after its retention."""
 FLOOD_AT_ONCE: Final = 20
 """Of the shortest streams, until the log in memory has all the tombstones it may have."""
 SHOWN: Final = 30
@@ -35,6 +35,7 @@ class Plan(NamedTuple):
         visitors: at once.
         warm_up: seconds, until whatever is made once was made.
         seconds: of the load.
+        retention: seconds for which finished streams are kept.
         flood: fill the log's tombstones first, so that memory must be flat and not only explained.
     """
 
@@ -43,6 +44,7 @@ class Plan(NamedTuple):
     visitors: int
     warm_up: float
     seconds: float
+    retention: float
     flood: bool
 
 
@@ -58,9 +60,13 @@ class Outcome(NamedTuple):
 
 async def soak(folder: Path, plan: Plan, say: Callable[[str], None]) -> Outcome:
     """Soak a server."""
-    async with subject(folder, plan.log) as server, visitors(server, plan.seed) as visiting:
+    async with (
+        subject(folder, plan.log, plan.retention) as server,
+        visitors(server, plan.seed) as visiting,
+    ):
         gauges = Gauges(server)
         problems: list[str] = []
+        at_rest = plan.retention + SWEEP_SECONDS
         began = time.monotonic()
 
         def tell(phase: str, sample: Sample) -> None:
@@ -71,7 +77,7 @@ async def soak(folder: Path, plan: Plan, say: Callable[[str], None]) -> Outcome:
             )
 
         async def settled(phase: str) -> tuple[Sample, Look]:
-            problems.extend(f"{phase}: {left}" for left in await gauges.quiet(QUIET_SECONDS))
+            problems.extend(f"{phase}: {left}" for left in await gauges.quiet(at_rest))
             look = await gauges.look()
             sample = Sample((await gauges.sample()).ended, look.rss)
             tell(phase, sample)
@@ -80,6 +86,7 @@ async def soak(folder: Path, plan: Plan, say: Callable[[str], None]) -> Outcome:
         if plan.flood:
             await _flood(visiting)
             tell("flooded", await gauges.sample())
+        await visiting.try_everything()
         await visiting.come(plan.visitors, plan.warm_up, "warm-up")
         tell("warm", await gauges.sample())
         before, look_before = await settled("before")

@@ -13,9 +13,6 @@ from support.redis import redis_server
 from tellstream.providers.simulator import Simulator
 
 LOGS: Final = ("memory", "sqlite", "redis")
-RETENTION_SECONDS: Final = 6.0
-"""Short, so that what is kept of finished streams is soon as much as it will ever be; visitors come
-back within it."""
 DETACH_SECONDS: Final = 0.5
 PLACES: Final = 150
 """Of the process; visitors take less than half."""
@@ -83,8 +80,15 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def subject(folder: Path, log: str) -> AsyncIterator[Subject]:
-    """Run the server, with the real command."""
+async def subject(folder: Path, log: str, retention: float) -> AsyncIterator[Subject]:
+    """Run the server, with the real command.
+
+    Args:
+        folder: for its files.
+        log: of streams, a name of ``LOGS``.
+        retention: seconds for which they are kept; short, so that what is kept is soon as much as
+            it will ever be, but visitors come back within it.
+    """
     metrics = f"127.0.0.1:{free_port()}"
     look = folder / "look.json"
     paths = os.pathsep.join([str(INSIDE), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -94,7 +98,7 @@ async def subject(folder: Path, log: str) -> AsyncIterator[Subject]:
         with _log_url(log, folder) as url:
             async with servers(
                 folder,
-                eventlog={"url": url, "retention_seconds": RETENTION_SECONDS},
+                eventlog={"url": url, "retention_seconds": retention},
                 streams={
                     "heartbeat_seconds": 0.4,
                     "commit_seconds": 0.4,

@@ -22,9 +22,10 @@ LONG: Final = MINUTES > 0
 PLAN: Final = Plan(
     log=os.environ.get("SOAK_LOG", LOGS[0]),
     seed=int(os.environ.get("SOAK_SEED", "0")),
-    visitors=32 if LONG else 8,
+    visitors=16 if LONG else 8,
     warm_up=60.0 if LONG else 6.0,
     seconds=60.0 * MINUTES if LONG else 12.0,
+    retention=30.0 if LONG else 10.0,
     flood=LONG,
 )
 TIMEOUT: Final = 240 + PLAN.seconds * 2

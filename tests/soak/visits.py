@@ -89,6 +89,15 @@ class Visitors:
         self.done: Counter[str] = Counter()
         self.known: dict[str, Known] = {}
 
+    async def try_everything(self) -> None:
+        """Make each kind of visit once, so that whatever is made on first use was made."""
+        await asyncio.gather(
+            *(
+                self._visit(kind, Random(f"soak {self._seed} {kind.visit.__name__}"))
+                for kind in KINDS
+            )
+        )
+
     async def come(self, visitors: int, seconds: float, phase: str) -> None:
         """Let so many visit, one thing after the other, for so long."""
         until = time.monotonic() + seconds
@@ -101,14 +110,17 @@ class Visitors:
         await asyncio.sleep(random.uniform(0.0, 0.5))
         while time.monotonic() < until:
             (kind,) = random.choices(KINDS, [kind.weight for kind in KINDS])
-            name = kind.visit.__name__
-            try:
-                async with asyncio.timeout(VISIT_SECONDS):
-                    problems = await kind.visit(self, random)
-            except TimeoutError:
-                problems = ["it did not end"]
-            self.problems += [f"{name}: {problem}" for problem in problems]
-            self.done[name] += 1
+            await self._visit(kind, random)
+
+    async def _visit(self, kind: "Kind", random: Random) -> None:
+        name = kind.visit.__name__
+        try:
+            async with asyncio.timeout(VISIT_SECONDS):
+                problems = await kind.visit(self, random)
+        except TimeoutError:
+            problems = ["it did not end"]
+        self.problems += [f"{name}: {problem}" for problem in problems]
+        self.done[name] += 1
 
     # --- visits ----------------------------------------------------------------------------------
 
@@ -254,17 +266,22 @@ class Visitors:
         self, tenant: int, client: Client, request: RequestFacts | None = None
     ) -> list[str]:
         """Learn all there is to know of the streams of a client, and judge it."""
-        for name, live in client.streams.items():
-            deadline = time.monotonic() + END_SECONDS
-            state = await self._ended(client, name, deadline)
-            if not live.facts.log:
-                await read_whole(client, live, lambda: [self._url], deadline)
-            live.facts.state, live.facts.rows = state, None
-            if state is not None and state["usage"] is not None:
-                self.known[name] = Known(tenant, state["usage"], state["estimated"])
+        await asyncio.gather(
+            *(self._learnt(tenant, client, live) for live in client.streams.values())
+        )
         facts = [live.facts for live in client.streams.values()]
         requests = [] if request is None else [request]
         return check(History(facts, requests, calm=True, workers_kept=True))
+
+    async def _learnt(self, tenant: int, client: Client, live: Live) -> None:
+        """Learn how a stream ended, and read its log."""
+        deadline = time.monotonic() + END_SECONDS
+        facts = live.facts
+        facts.state, facts.rows = await self._ended(client, facts.stream_id, deadline), None
+        await read_whole(client, live, lambda: [self._url], deadline)
+        if facts.state is not None and facts.state["usage"] is not None:
+            known = Known(tenant, facts.state["usage"], facts.state["estimated"])
+            self.known[facts.stream_id] = known
 
     async def _ended(self, client: Client, name: str, deadline: float) -> Any:
         """Wait for the end of a stream; its state."""
