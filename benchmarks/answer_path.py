@@ -2,7 +2,7 @@
 
 All parts are the server's own, wired as it wires them: the producer with decoder and composer, the
 log in memory, the response that follows the log and writes HTTP/1.1, on uvloop. Only both ends are
-replaced. The provider's body is a recording, given read by read as a socket gives it: each in a
+replaced. The provider's response is a recording, given read by read as a socket gives it: each in a
 turn of the loop of its own, so work that is put off until the next turn is counted too. The
 reader's socket takes everything and keeps nothing.
 
@@ -39,8 +39,10 @@ from tellstream.core.usage import FinishReason
 from tellstream.eventlog.base import StreamKey, Taken
 from tellstream.eventlog.memory import MemoryEventLog
 from tellstream.providers.anthropic_messages import AnthropicMessages
-from tellstream.providers.base import Dialect, Endpoint, Sink, UpstreamRequest
+from tellstream.providers.base import Dialect, Endpoint, UpstreamRequest
+from tellstream.providers.exchange import Connection
 from tellstream.providers.hosts import HOSTS
+from tellstream.providers.http import Timeouts, UpstreamBody
 from tellstream.providers.openai_chat import OpenAIChat
 from tellstream.providers.openai_responses import OpenAIResponses
 from tellstream.server.call import Call
@@ -70,6 +72,12 @@ ANSWERS: Final = 3
 """Of each case that count."""
 FOREVER: Final = 86_400.0
 """Seconds; under a counter of instructions everything takes fifty times as long."""
+_PATIENT: Final = Timeouts(FOREVER, FOREVER, FOREVER, FOREVER, FOREVER)
+_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+_END: Final = b"0\r\n\r\n"
 BEGIN: Final = 1_767_225_600.0
 """Unix seconds."""
 ENTROPY: Final = 0x1F2E_3D4C_5B6A_7988_9706
@@ -139,48 +147,8 @@ class _Clock:
         return self.now
 
 
-class _Body:
-    """A provider's answer, as the bytes of a recording."""
-
-    def __init__(self, pieces: list[bytes], clock: _Clock) -> None:
-        self.broken: str | None = None
-        self._pieces = iter(pieces)
-        self._clock = clock
-
-    def content_seen(self) -> None:
-        pass
-
-    def finish_seen(self) -> None:
-        pass
-
-    async def read(self) -> bytes:
-        await asyncio.sleep(0)
-        return self._next()
-
-    async def flow(self, sink: Sink) -> None:
-        loop = asyncio.get_running_loop()
-        over: asyncio.Future[None] = loop.create_future()
-
-        def arrive() -> None:
-            piece = self._next()
-            if piece and sink(piece):
-                loop.call_soon(arrive)
-            else:
-                over.set_result(None)
-
-        loop.call_soon(arrive)
-        await over
-
-    async def linger(self) -> None:
-        pass
-
-    def _next(self) -> bytes:
-        self._clock.now += READ_SECONDS
-        return next(self._pieces, b"")
-
-
 class _Provider:
-    """Answers every call with the same bytes."""
+    """Answers every call with the same bytes, on a connection of its own."""
 
     def __init__(self, pieces: list[bytes], clock: _Clock) -> None:
         self._pieces = pieces
@@ -188,9 +156,28 @@ class _Provider:
 
     @asynccontextmanager
     async def call(
-        self, _dialect: Dialect, _request: UpstreamRequest, _total_at: float
-    ) -> AsyncIterator[_Body]:
-        yield _Body(self._pieces, self._clock)
+        self, _dialect: Dialect, request: UpstreamRequest, total_at: float
+    ) -> AsyncIterator[UpstreamBody]:
+        loop = asyncio.get_running_loop()
+        connection = Connection()
+        connection.connection_made(_Socket())
+        connection.send(request.body)
+        pieces = iter([_HEAD, *(b"%x\r\n%b\r\n" % (len(p), p) for p in self._pieces), _END])
+
+        def arrive() -> None:
+            self._clock.now += READ_SECONDS
+            piece = next(pieces, None)
+            if piece is not None:
+                connection.data_received(piece)
+                loop.call_soon(arrive)
+
+        loop.call_soon(arrive)
+        await connection.head()
+        body = UpstreamBody(connection, _PATIENT, loop.time(), total_at)
+        try:
+            yield body
+        finally:
+            body.disarm()
 
 
 class _Unmetered(Meter):
@@ -228,7 +215,7 @@ class _Unlimited:
 
 
 class _Socket(asyncio.Transport):
-    """A reader's connection; it takes everything at once."""
+    """A connection whose other end takes everything at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -239,6 +226,12 @@ class _Socket(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return False
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
 
 
 def _call() -> tuple[Call, _Socket]:
@@ -296,7 +289,7 @@ async def answer(case: Case, pieces: list[bytes]) -> int:
     attachment.close()
     assert stream.ending is not None
     assert stream.ending.reason is case.reason, stream.ending
-    assert socket.last == b"0\r\n\r\n"
+    assert socket.last == _END
     return stream.writer.head
 
 
