@@ -36,7 +36,7 @@ bench: setup ## CPU per delta, added latency and memory per stream
 bench-check: setup ## instructions per event, against the committed figures (UPDATE=1 writes them)
 	$(BIN)/python benchmarks/check.py $(if $(UPDATE),--update)
 
-soak: setup ## 30 minutes of mixed load on a server, which must be as before (MINUTES=n, LOG=sqlite)
+soak: setup ## 30 minutes of mixed load on a server, which must be as before afterwards (MINUTES, LOG)
 	SOAK_MINUTES=$(or $(MINUTES),30) SOAK_LOG=$(or $(LOG),memory) $(BIN)/python -m pytest -s tests/soak
 
 fuzz: setup ## a longer search for input that breaks a decoder

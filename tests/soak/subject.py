@@ -108,7 +108,7 @@ async def subject(folder: Path, log: str, retention: float) -> AsyncIterator[Sub
                     "tenant_share": 1.0,
                 },
                 retries={"max": RETRIES},
-                timeouts={"idle": 2.5, "first_token": 5.0, "headers": 5.0},
+                timeouts={"idle": 5.0, "first_token": 10.0, "headers": 10.0},
                 metrics={"listen": metrics},
                 providers=dict.fromkeys(targets, provider),
                 models={name: {"targets": [f"{name}/{t}"]} for name, t in targets.items()},
