@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup serve demo test clients check fix bench fuzz history docs lock
+.PHONY: help setup serve demo test clients check fix bench bench-check soak fuzz history docs lock
 
 help: ## print this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 setup: .venv/.installed ## create .venv and install everything, hash-checked
 
@@ -32,6 +32,12 @@ fix: setup ## format and apply safe lint fixes
 
 bench: setup ## CPU per delta, added latency and memory per stream
 	$(BIN)/python benchmarks/run.py
+
+bench-check: setup ## instructions per event, against the committed figures (UPDATE=1 writes them)
+	$(BIN)/python benchmarks/check.py $(if $(UPDATE),--update)
+
+soak: setup ## 30 minutes of mixed load on a server, which must be as before afterwards (MINUTES, LOG)
+	SOAK_MINUTES=$(or $(MINUTES),30) SOAK_LOG=$(or $(LOG),memory) $(BIN)/python -m pytest -s tests/soak
 
 fuzz: setup ## a longer search for input that breaks a decoder
 	PYTHONPATH=tests $(BIN)/python fuzz/decoders.py

@@ -3,7 +3,7 @@
 Pure. ``check`` returns every contradiction it finds, a sentence each; an empty list is a pass.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -259,17 +259,19 @@ def _account(facts: StreamFacts, log: Log) -> Iterator[str]:
         yield f"its state says {state['finish_reason']}, its log {end.finish_reason}"
     if state["usage"] != usage:
         yield f"its state says {state['usage']}, its log {usage}"
-    yield from _rows(facts, usage, estimated=state["estimated"])
+    if facts.rows is not None:
+        yield from rows_differ(facts.rows, usage, estimated=state["estimated"])
     for cancel in facts.cancels:
         yield from _cancel(cancel, state, log)
 
 
-def _rows(facts: StreamFacts, usage: Any, *, estimated: bool) -> Iterator[str]:
-    count = sum(row["streams"] for row in facts.rows)
-    if count != 1 or len(facts.rows) != 1:
+def rows_differ(rows: Sequence[Mapping[str, Any]], usage: Any, *, estimated: bool) -> Iterator[str]:
+    """Compare what the usage report says of a stream with what the stream said."""
+    count = sum(row["streams"] for row in rows)
+    if count != 1 or len(rows) != 1:
         yield f"it has {count} settled usage rows"
         return
-    row = facts.rows[0]
+    row = rows[0]
     counted = {name: row[name] for name in usage} if usage is not None else None
     if counted != usage:
         yield f"its usage row says {counted}, its log {usage}"

@@ -75,7 +75,7 @@ class StreamFacts:
         stream_id: its id.
         log: the whole of it, as read at the very end.
         state: what ``GET /v1/streams/{id}`` says at the very end.
-        rows: what the usage report says of it.
+        rows: what the usage report says of it; None: it is not asked, or later.
         views: what readers saw.
         cancels: those that were acknowledged.
         text: what the model says if nobody stops it; None: not known.
@@ -85,7 +85,7 @@ class StreamFacts:
     stream_id: str
     log: bytes = b""
     state: Mapping[str, Any] | None = None
-    rows: Sequence[Mapping[str, Any]] = ()
+    rows: Sequence[Mapping[str, Any]] | None = ()
     views: list[View] = field(default_factory=list)
     cancels: list[Cancelled] = field(default_factory=list)
     text: str | None = None

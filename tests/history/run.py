@@ -4,15 +4,15 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable
 from typing import Any, Final, NamedTuple
 
 import aiohttp
 
+from history.asking import calls_for, carry_out, read_whole
 from history.checker import check, ending, take_apart
 from history.cluster import Cluster
-from history.facts import Call, History, How, RequestFacts, StreamFacts, View
-from history.readers import Asked, Client, Live, over
+from history.facts import History, How, RequestFacts, StreamFacts, View
+from history.readers import Asked, Client, Live
 from history.schedule import LONELY_FAULTS, MODELS, SHARED_FAULTS, WORKER_FAULTS, Plan, plan
 
 END_SECONDS: Final = 25.0
@@ -20,8 +20,6 @@ END_SECONDS: Final = 25.0
 that has other things to do."""
 READER_SECONDS: Final = 8.0
 """For its readers to hear of it."""
-CALL_SECONDS: Final = 5.0
-"""For calls of the provider to be closed."""
 BUGS: Final = frozenset({
     "stream.bug", "http.bug", "stream.errand_failed", "stream.unsealable", "stream.end_lost",
     "eventlog.round_failed", "eventlog.tailer_failed", "usage.not_settled",
@@ -67,7 +65,7 @@ async def run(cluster: Cluster, seed: int) -> Outcome:
         history = await made.carry_out()
     lines = cluster.new_lines()
     problems = check(history)
-    problems += [f"a server said: {line}" for line in lines if _tells_of_a_bug(line)]
+    problems += [f"a server said: {line}" for line in lines if tells_of_a_bug(line)]
     return Outcome(
         seed,
         problems,
@@ -94,7 +92,8 @@ class _Run:
             Asked(stream, RequestFacts(stream.name, stream.key)) for stream in self._plan.streams
         ]
         tasks = [
-            asyncio.create_task(self._request(asked), name=asked.plan.name) for asked in requests
+            asyncio.create_task(carry_out(self._client, asked), name=asked.plan.name)
+            for asked in requests
         ]
         await self._disturb()
         await self._cluster.healed()
@@ -113,20 +112,6 @@ class _Run:
         await self._until_ended()
         return await self._facts(requests)
 
-    async def _request(self, asked: Asked) -> None:
-        """All that is done about one stream."""
-        planned, client = asked.plan, self._client
-        others: list[Awaitable[None]] = [client.follow(asked, reader) for reader in planned.readers]
-        if planned.cancel is not None:
-            others.append(client.cancel(asked, *planned.cancel))
-        following = asyncio.gather(*others)
-        try:
-            await asyncio.gather(*(client.ask(asked, reader) for reader in planned.askers))
-        finally:
-            if not asked.stream.done():
-                asked.stream.set_result(None)
-        await following
-
     async def _disturb(self) -> None:
         began = time.monotonic()
         for step in self._plan.steps:
@@ -140,21 +125,7 @@ class _Run:
         await asyncio.gather(*(self._final(live, deadline) for live in unread))
 
     async def _final(self, live: Live, deadline: float) -> None:
-        """Read a whole log; what there is of it, if it never ends."""
-        timeout = deadline - time.monotonic()
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    view = await self._client.whole(live, self._cluster.answering())
-                    if len(view.body) >= len(live.facts.log):
-                        live.facts.log = view.body
-                    if over(view):
-                        break
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            view = View("the last reader", 0, live.facts.log, How.HUNG)
-        live.facts.log = b"".join(take_apart(live.facts.log).frames)
-        live.facts.views.append(view)
+        await read_whole(self._client, live, self._cluster.answering, deadline)
 
     async def _facts(self, requests: list[Asked]) -> History:
         """Ask the servers and the provider what they know."""
@@ -169,7 +140,7 @@ class _Run:
             live.facts.state = await self._state(stream_id)
         for asked in requests:
             asked.facts.most_calls = MODELS[asked.plan.model].most_calls
-            asked.facts.calls = await self._calls(asked.plan.prompt)
+            asked.facts.calls = await calls_for(self._cluster.simulator, asked.plan.prompt)
         return History(
             [live.facts for live in client.streams.values()],
             [asked.facts for asked in requests],
@@ -204,26 +175,13 @@ class _Run:
             assert time.monotonic() < deadline, f"nobody answers {path}"
             await asyncio.sleep(0.1)
 
-    async def _calls(self, prompt: str) -> list[Call]:
-        """Find the provider's calls for a prompt; wait until they are over."""
-        deadline = time.monotonic() + CALL_SECONDS
-        while True:
-            records = [
-                record
-                for record in self._cluster.simulator.requests()
-                if record.body["messages"][-1]["content"] == prompt
-            ]
-            running = any(record.state == "running" for record in records)
-            if not running or time.monotonic() > deadline:
-                return [Call(r.state, r.prompt_tokens, r.completion_tokens) for r in records]
-            await asyncio.sleep(0.05)
-
 
 def _kind(view: View) -> str:
     return "nothing" if view.how is How.BROKEN and not view.body else str(view.how)
 
 
-def _tells_of_a_bug(line: str) -> bool:
+def tells_of_a_bug(line: str) -> bool:
+    """Whether a line of a server's log says what none may ever say."""
     if not line.startswith("{"):
         return False
     try:
