@@ -75,6 +75,8 @@ class Flow:
         return not (composer.over or composer.finish_seen or at_cap(stream))
 
     def _appended(self, under_way: "asyncio.Future[None]") -> None:
+        if under_way is not self._under_way:
+            return  # seen by ``_settled``
         self._under_way = None
         self._error = under_way.exception()
         if self._error is None:
@@ -85,11 +87,14 @@ class Flow:
 
     async def _settled(self) -> None:
         """Wait for the append under way: in bounded time, and also if this task is cancelled."""
-        while self._under_way is not None:
+        under_way = self._under_way
+        if under_way is not None:
             try:
-                await self._under_way
+                await under_way
             except ServerError:
-                await asyncio.sleep(0)  # noted by ``_appended``
+                pass  # noted by ``_appended``
+            finally:
+                self._appended(under_way)
 
 
 def at_cap(stream: Stream) -> bool:
