@@ -67,16 +67,14 @@ class Gateway:
     Attributes:
         name: as given on the command line.
         run: starts one, and stops it in any case.
-        missing: says why it cannot be measured here; None: it can.
+        prepare: makes it ready, once; says why it cannot be measured here, None: it can.
         facts: names what its figures depend on.
-        workers: processes that share its work.
     """
 
     name: str
     run: Callable[[Site], AbstractContextManager[Running]]
-    missing: Callable[[], str | None] = lambda: None
+    prepare: Callable[[], str | None] = lambda: None
     facts: Callable[[], dict[str, str]] = field(default=dict)
-    workers: int = 1
 
 
 def openai_body(model: str) -> dict[str, Any]:
@@ -114,7 +112,7 @@ _CONFIG: Final = """\
 public_url = "http://{host}:{port}"
 data_dir = "data"
 eventlog.url = "{log}"
-streams.on_disconnect = "cancel"
+streams = {{ on_disconnect = "cancel", max_running = 100000, tenant_share = 1.0 }}
 providers.benchmark = {{ dialect = "openai-chat", base_url = "{provider}", api_key = "none" }}
 tenants.1.limits = {{ requests_per_minute = 10000000, concurrent_streams = 1000000 }}
 """
@@ -159,14 +157,17 @@ def _token(config: Path, folder: Path) -> str:
     return made.stdout.strip()
 
 
-def tellstream(log: str) -> Gateway:
-    """Return Tellstream with an event log, one worker."""
+def _gateway(name: str, log: str, workers: int = 1) -> Gateway:
     return Gateway(
-        log,
-        partial(_tellstream, log=log, workers=1),
+        name,
+        partial(_tellstream, log=log, workers=workers),
         partial(logs.missing, log),
         partial(logs.facts, log),
     )
 
 
-TELLSTREAM: Final = {log: tellstream(log) for log in logs.LOGS}
+TELLSTREAM: Final = {
+    gateway.name: gateway for gateway in (_gateway(f"tellstream-{log}", log) for log in logs.LOGS)
+}
+WORKERS: Final = (_gateway("1 worker", "redis"), _gateway("2 workers", "redis", 2))
+"""They differ only in the number of processes; their log is the one that workers can share."""

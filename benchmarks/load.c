@@ -7,7 +7,8 @@
    holds every END; else the load says why and exits with 1. It prints "start" and "stop" at the edges
    of counting, and then one line of JSON: "latency_us" is how long a delta took from the provider to
    here, "first_us" the time from a request to its first delta, "late_us" how far the provider was
-   behind its schedule; each as [number, p50, p90, p99, max]. */
+   behind its schedule; each as [number, p50, p90, p99, max]. "cpu" are the seconds of processor time
+   that the load itself took between the edges. */
 #include "wire.h"
 
 typedef struct {
@@ -133,6 +134,13 @@ static void finish(Client *client) {
   busy--;
 }
 
+static void refuse(Client *client, const char *body) {
+  usleep(100000); /* what it says may come in a piece of its own */
+  ssize_t got = recv(client->fd, client->text + client->kept, TEXT - 1 - client->kept, 0);
+  client->text[client->kept + (got > 0 ? got : 0)] = 0;
+  die("answered %.*s: %.300s", (int)strcspn(client->text, "\r\n"), client->text, body ? body + 4 : "");
+}
+
 /* Takes the head out of a piece; returns where the body begins. */
 static const char *take_head(Client *client, const char *at, const char *end) {
   size_t before = client->kept, length = end - at;
@@ -140,7 +148,7 @@ static const char *take_head(Client *client, const char *at, const char *end) {
   keep(client, at, length);
   char *body = strstr(client->text, "\r\n\r\n");
   if (!body && client->kept < TEXT - 1) return end;
-  if (!body || strncmp(client->text, "HTTP/1.1 200 ", 13)) die("answered %.1000s", client->text);
+  if (!body || strncmp(client->text, "HTTP/1.1 200 ", 13)) refuse(client, body);
   char *chunked = strcasestr(client->text, "\r\ntransfer-encoding: chunked");
   if (!chunked || chunked > body) die("not chunked: %.1000s", client->text);
   client->state = IN_SIZE;
@@ -213,16 +221,20 @@ static void on_event(Client *client, unsigned happened) {
   }
 }
 
-static void edge(const char *name) {
+static double edge(const char *name) {
+  struct timespec cpu;
   puts(name);
   fflush(stdout);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+  return cpu.tv_sec + cpu.tv_nsec / 1e9;
 }
 
 static void load(int port, int streams, double ramp, double seconds) {
   Client *clients = calloc(streams, sizeof *clients);
   if (!clients) die("out of memory");
   long long began = now_us(), from = began + ramp * 1e6, to = from + seconds * 1e6;
-  long long ready_streams = 0;
+  long long opened_before = 0;
+  double cpu = 0;
   srand(streams); /* the same spread on every run, and no two streams in step: real ones are not */
   for (int i = 0; i < streams; i++) /* ascending, each somewhere in its share of the ramp */
     clients[i].begins = began + ramp * 2e6 / 3 * (i + rand() / (1.0 + RAND_MAX)) / streams;
@@ -230,15 +242,15 @@ static void load(int port, int streams, double ramp, double seconds) {
     long long now = now_us();
     for (; next < streams && clients[next].begins <= now; next++) open_connection(clients + next, port);
     if (!counting && !stopped && now >= from) {
-      edge("start");
-      ready_streams = opened;
+      cpu = edge("start");
+      opened_before = opened;
       counting = true;
       from = now_us();
     } else if (counting && now >= to) {
       counting = false;
       stopped = true;
       seconds = (now_us() - from) / 1e6;
-      edge("stop");
+      cpu = edge("stop") - cpu;
       if (rate && deltas < streams * rate * seconds / 2) break; /* it is hopeless to wait */
     }
     struct epoll_event events[EVENTS];
@@ -247,8 +259,9 @@ static void load(int port, int streams, double ramp, double seconds) {
     int ready = wait_until(until, events);
     for (int i = 0; i < ready; i++) on_event(events[i].data.ptr, events[i].events);
   }
-  printf("{\"seconds\": %f, \"deltas\": %lld, \"answers\": %lld, \"opened\": %lld, \"unfinished\": %lld",
-         seconds, deltas, answers, rate ? ready_streams : streams, busy);
+  printf("{\"seconds\": %f, \"cpu\": %f, \"deltas\": %lld, \"answers\": %lld", seconds, cpu, deltas,
+         answers);
+  printf(", \"opened\": %lld, \"unfinished\": %lld", rate ? opened_before : streams, busy);
   print_samples("latency_us", &latencies);
   print_samples("first_us", &firsts);
   print_samples("late_us", &lateness);

@@ -1,5 +1,6 @@
 """One measurement: a scenario through a gateway, with fresh processes; and the median of several."""
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ KEPT_UP: Final = 0.95
 """Of the offered deltas: of fewer that arrive in time, the rest waits in a queue that grows."""
 BEHIND_MS: Final = 20.0
 """Of 1 % of the deltas: if the provider writes them later than that, the pace was not offered."""
+_REASON: Final = 160
+"""Characters of a reason, in a table."""
 
 Figures = dict[str, Any]
 
@@ -27,10 +30,13 @@ class Watched(NamedTuple):
     first: Sample
     last: Sample
 
+    @property
+    def cpu(self) -> float:
+        """CPU time between the edges, in seconds."""
+        return self.last.cpu - self.first.cpu
 
-def measure(
-    gateway: Gateway, scenario: Scenario, seconds: float, placement: Placement
-) -> Figures:
+
+def measure(gateway: Gateway, scenario: Scenario, seconds: float, placement: Placement) -> Figures:
     """Put one load through a gateway. What it does not manage is a figure, too: ``failed``."""
     counted = seconds * scenario.share
     with _folder() as folder:
@@ -38,20 +44,26 @@ def measure(
         models = list(dict.fromkeys([scenario.model(counted), WARM_UP.model(0)]))
         site = Site(folder, port, models, placement)
         try:
-            with wire.provider(port, folder, placement.provider), gateway.run(site) as running:
-                return _through(running, scenario, counted, site)
+            with (
+                wire.provider(port, folder, placement.provider) as provider,
+                gateway.run(site) as running,
+            ):
+                return _through(provider, running, scenario, counted, site)
         except (wire.LoadError, ProcessError) as error:
-            return {"failed": str(error)}
+            print(f"{scenario.name}, {gateway.name}: {error}", file=sys.stderr)
+            return {"failed": _short(str(error))}
 
 
-def _through(running: Running, scenario: Scenario, seconds: float, site: Site) -> Figures:
+def _through(
+    provider: Process, running: Running, scenario: Scenario, seconds: float, site: Site
+) -> Figures:
     def put(load: Scenario, counted: float, edge: Any) -> wire.Arrived:
         ends = [*running.ends, f'"completion_tokens":{load.deltas(counted)}']
         request = running.request(load.model(counted))
         cpus = site.placement.load
         return wire.load(running.port, request, ends, load, counted, site.folder, cpus, edge)
 
-    watched: list[Process] = [x for x in (running.server, running.store) if x is not None]
+    watched = [x for x in (provider, running.server, running.store) if x is not None]
     put(WARM_UP, WARM_UP.ramp, lambda: None)
     for process in watched:
         process.look()
@@ -62,9 +74,16 @@ def _through(running: Running, scenario: Scenario, seconds: float, site: Site) -
     seen = [Watched(*samples) for samples in zip(*edges, strict=True)]
     return {
         **_arrived(scenario, arrived),
-        "server": _cost(scenario, arrived, seen[0]) if running.server else None,
+        "load_percent": (arrived.cpu + seen[0].cpu) / arrived.seconds * 100,
+        "server": _cost(scenario, arrived, seen[1]) if running.server else None,
         "store": _cost(scenario, arrived, seen[-1]) if running.store else None,
     }
+
+
+def _short(text: str) -> str:
+    """Return the end of a text in one line: there a process says why it ended."""
+    line = " ".join(text.split())
+    return line if len(line) <= _REASON else f"… {line[-_REASON:]}"
 
 
 @contextmanager
@@ -98,7 +117,7 @@ def _failed(scenario: Scenario, arrived: wire.Arrived) -> str | None:
 
 def _cost(scenario: Scenario, arrived: wire.Arrived, seen: Watched) -> Figures:
     """Say what a process spent between the edges."""
-    cpu_us = (seen.last.cpu - seen.first.cpu) * 1e6
+    cpu_us = seen.cpu * 1e6
     opened = scenario.streams >= wire.FEWEST and arrived.opened == scenario.streams
     grown = seen.first.rss - seen.idle.rss
     return {
@@ -108,9 +127,7 @@ def _cost(scenario: Scenario, arrived: wire.Arrived, seen: Watched) -> Figures:
         "waited_percent": (seen.last.waited - seen.first.waited) / arrived.seconds * 100,
         "rss_idle_mb": seen.idle.rss / 1e6,
         "rss_mb": seen.last.rss / 1e6,
-        "kb_per_stream": (
-            grown / 1e3 / scenario.streams if scenario.rate and opened else None
-        ),
+        "kb_per_stream": (grown / 1e3 / scenario.streams if scenario.rate and opened else None),
     }
 
 

@@ -14,11 +14,12 @@ import subprocess
 import sys
 import time
 import timeit
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
@@ -181,7 +182,12 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    line: list[str], name: str, port: int, folder: Path, cpus: Cpus = frozenset()
+    line: list[str],
+    name: str,
+    port: int,
+    folder: Path,
+    cpus: Cpus = frozenset(),
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Process]:
     """Run a command that listens on ``port``; stop it in any case.
 
@@ -191,6 +197,7 @@ def running(
         port: where it will listen.
         folder: where it runs.
         cpus: the processors it is kept on.
+        settings: further variables of its environment.
 
     Raises:
         ProcessError: it does not listen in time, or has ended when it should be stopped.
@@ -203,7 +210,7 @@ def running(
             stdout=file,
             stderr=file,
             cwd=folder,
-            env=environment(),
+            env={**environment(), **settings},
         )
     try:
         _wait_until_listening(popen, port, output)

@@ -1,4 +1,4 @@
-"""The tables: one line per scenario and gateway."""
+"""The tables: one line per scenario and gateway, in Markdown that can be read as it is."""
 
 from typing import Any, Final, NamedTuple
 
@@ -7,78 +7,101 @@ from benchmarks.measure import Figures
 
 FLOOR: Final = "nginx"
 """What the others are compared with: it passes bytes on and does nothing else."""
-_NAME_WIDTH: Final = 13
-_GATEWAY_WIDTH: Final = 10
+
+Results = dict[str, dict[str, Figures]]
+"""Figures by scenario and gateway."""
 
 
 class _Column(NamedTuple):
     title: str
     form: str
-    width: int
     path: tuple[str, ...]
 
 
 _COLUMNS: Final = (
-    _Column("deltas/s", ",.0f", 11, ("deltas_per_second",)),
-    _Column("µs/delta", ".1f", 10, ("server", "cpu_us_per_delta")),
-    _Column("µs/request", ",.0f", 12, ("server", "cpu_us_per_request")),
-    _Column("× nginx", ".2f", 9, ("times_floor",)),
-    _Column("added p50", ".2f", 11, ("added", "latency_ms", "p50")),
-    _Column("p90", ".2f", 8, ("added", "latency_ms", "p90")),
-    _Column("p99 ms", ".2f", 9, ("added", "latency_ms", "p99")),
-    _Column("first p50", ".2f", 11, ("added", "first_delta_ms", "p50")),
-    _Column("p99 ms", ".2f", 9, ("added", "first_delta_ms", "p99")),
-    _Column("CPU %", ".0f", 7, ("server", "cpu_percent")),
-    _Column("waited %", ".1f", 10, ("server", "waited_percent")),
-    _Column("idle MB", ".0f", 9, ("server", "rss_idle_mb")),
-    _Column("MB", ".0f", 6, ("server", "rss_mb")),
-    _Column("kB/stream", ".1f", 11, ("server", "kb_per_stream")),
-)
-_STORE: Final = (
-    _Column("redis µs/delta", ".1f", 16, ("store", "cpu_us_per_delta")),
-    _Column("CPU %", ".0f", 7, ("store", "cpu_percent")),
+    _Column("deltas/s", ",.0f", ("deltas_per_second",)),
+    _Column("µs/delta", ",.1f", ("server", "cpu_us_per_delta")),
+    _Column("µs/request", ",.0f", ("server", "cpu_us_per_request")),
+    _Column(f"× {FLOOR}", ".2f", ("times_floor",)),
+    _Column("added ms p50", ",.2f", ("added", "latency_ms", "p50")),
+    _Column("p90", ",.2f", ("added", "latency_ms", "p90")),
+    _Column("p99", ",.2f", ("added", "latency_ms", "p99")),
+    _Column("first ms p50", ",.2f", ("added", "first_delta_ms", "p50")),
+    _Column("p99", ",.2f", ("added", "first_delta_ms", "p99")),
+    _Column("idle MB", ".0f", ("server", "rss_idle_mb")),
+    _Column("MB", ".0f", ("server", "rss_mb")),
+    _Column("kB/stream", ".1f", ("server", "kb_per_stream")),
+    _Column("redis µs/delta", ".1f", ("store", "cpu_us_per_delta")),
+    _Column("CPU %", ".0f", ("server", "cpu_percent")),
+    _Column("waited %", ".0f", ("server", "waited_percent")),
+    _Column("load CPU %", ".0f", ("load_percent",)),
 )
 
 
 def compare(gateways: dict[str, Figures]) -> None:
-    """Write into the figures of one scenario what each gateway adds to none, and times nginx."""
-    direct, floor = gateways.get(DIRECT.name), cost(gateways.get(FLOOR))
+    """Complete the figures of one scenario: what each gateway adds to none, and times the floor."""
+    for figures in gateways.values():
+        figures["cost_us"] = _cost(figures)
+    direct, floor = gateways[DIRECT.name], gateways.get(FLOOR, {}).get("cost_us")
     for name, figures in gateways.items():
-        if name == DIRECT.name:
-            continue
-        keys = ("latency_ms", "first_delta_ms")
-        figures["added"] = {key: _minus(figures.get(key), direct and direct.get(key)) for key in keys}
-        own = cost(figures)
-        figures["times_floor"] = own / floor if own and floor else None
+        if name != DIRECT.name:
+            own = figures["cost_us"]
+            figures["times_floor"] = own / floor if own and floor else None
+            figures["added"] = {
+                key: _minus(figures.get(key), direct.get(key))
+                for key in ("latency_ms", "first_delta_ms")
+            }
 
 
-def cost(figures: Figures | None) -> float | None:
-    """Return a gateway's CPU per delta, or per request where the scenario is about those."""
-    server = (figures or {}).get("server") or {}
-    per_delta: float | None = server.get("cpu_us_per_delta")
-    return server.get("cpu_us_per_request") if per_delta is None else per_delta
+def _cost(figures: Figures) -> float | None:
+    """Return the CPU per delta, or per request where the scenario is about those."""
+    per_request: float | None = look(figures, "server", "cpu_us_per_request")
+    return look(figures, "server", "cpu_us_per_delta") if per_request is None else per_request
 
 
 def _minus(more: Figures | None, less: Figures | None) -> Figures | None:
     return {key: more[key] - less[key] for key in more} if more and less else None
 
 
-def table(results: dict[str, dict[str, Figures]]) -> str:
-    """Lay the figures out. The line "direct" is the provider alone; the others add to it."""
-    stored = any(own.get("store") for gateways in results.values() for own in gateways.values())
-    columns = _COLUMNS + _STORE if stored else _COLUMNS
-    lines = ["".join(["scenario".ljust(_NAME_WIDTH), "gateway".ljust(_GATEWAY_WIDTH)])]
-    lines[0] += "".join(column.title.rjust(column.width) for column in columns)
-    for name, gateways in results.items():
-        for gateway, figures in gateways.items():
-            cells = "".join(_cell(figures, column).rjust(column.width) for column in columns)
-            note = f"  NOT HELD: {figures['failed']}" if figures["failed"] else ""
-            lines.append(f"{name:{_NAME_WIDTH}}{gateway:{_GATEWAY_WIDTH}}{cells}{note}".rstrip())
-    return "\n".join(lines)
+def look(figures: Figures, *path: str) -> Any:
+    """Return a figure; None: it is not there."""
+    value: Any = figures
+    for key in path:
+        value = None if value is None else value.get(key)
+    return value
+
+
+def table(results: Results) -> str:
+    """Lay the figures out, without columns that are empty.
+
+    The lines "direct" are of the provider alone; the others say what they add to it.
+    """
+    rows = [
+        [name, gateway, *(_cell(figures, column) for column in _COLUMNS)]
+        + [f"**not held**: {figures['failed']}" if figures["failed"] else ""]
+        for name, gateways in results.items()
+        for gateway, figures in gateways.items()
+    ]
+    return markdown(["scenario", "gateway", *(column.title for column in _COLUMNS), ""], rows)
 
 
 def _cell(figures: Figures, column: _Column) -> str:
-    value: Any = figures
-    for key in column.path:
-        value = None if value is None else value.get(key)
+    value = look(figures, *column.path)
     return "" if value is None else format(value, column.form)
+
+
+def markdown(titles: list[str], rows: list[list[str]]) -> str:
+    """Lay out a table, without columns that are empty; numbers are on the right."""
+    columns = [
+        (title, cells)
+        for title, *cells in zip(titles, *rows, strict=True)
+        if any(cells)  # a figure that no gateway here has
+    ]
+    lines: list[list[str]] = [[] for _ in range(len(rows) + 2)]
+    for title, cells in columns:
+        width = max(3, *map(len, (title, *cells)))
+        words = any(cell.strip("+-×,.0123456789 ") for cell in cells)
+        rule = "-" * width if words else "-" * (width - 1) + ":"
+        for line, cell in zip(lines, (title, rule, *cells), strict=True):
+            line.append(cell.ljust(width) if words else cell.rjust(width))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

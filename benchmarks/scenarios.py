@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+OWN_FILES: Final = 500
+"""Of a gateway, besides its connections; generous."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -18,6 +21,7 @@ class Scenario:
         words: deltas of one answer, where there is no rate.
         ramp: seconds in which the streams start, before anything is counted.
         share: of the counted seconds, for loads that are steady sooner.
+        workers: whether it compares one worker of Tellstream with two, and nothing else.
     """
 
     name: str
@@ -27,11 +31,17 @@ class Scenario:
     words: int = 0
     ramp: float = 1.5
     share: float = 1.0
+    workers: bool = False
 
     @property
     def short(self) -> bool:
         """Whether it is about requests, not about deltas."""
         return self.words == 1
+
+    @property
+    def open_files(self) -> int:
+        """Return how many files a gateway has open: two per stream, and its own."""
+        return 2 * self.streams + OWN_FILES
 
     def deltas(self, seconds: float) -> int:
         """Return how many deltas one answer holds: of a paced one, enough to outlast the load."""
@@ -55,9 +65,10 @@ SCENARIOS: Final = {
         Scenario("paced-1", "1 stream of 50 deltas/s", 1, rate=50),
         Scenario("paced-20", "20 streams of 50 deltas/s", 20, rate=50),
         Scenario("paced-100", "100 streams of 50 deltas/s", 100, rate=50),
-        Scenario("paced-500", "500 streams of 50 deltas/s", 500, rate=50, ramp=3),
-        Scenario("paced-1000", "1,000 streams of 50 deltas/s", 1_000, rate=50, ramp=4),
+        Scenario("paced-500", "500 streams of 50 deltas/s", 500, rate=50, ramp=6),
+        Scenario("paced-1000", "1,000 streams of 50 deltas/s", 1_000, rate=50, ramp=8),
         Scenario("open-4000", "4,000 streams of 1 delta/s", 4_000, rate=1, ramp=12),
+        Scenario("workers", "100 streams at full speed", 100, words=2_000, share=0.5, workers=True),
     )
 }
 WARM_UP: Final = Scenario("warm-up", "not measured", 16, words=1, ramp=0.1)

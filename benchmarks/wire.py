@@ -23,6 +23,8 @@ BUILD: Final = SOURCES / "build"
 _COMPILER: Final = "cc"
 _OPTIONS: Final = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror")
 _PROGRAMS: Final = ("provider", "load")
+FEWEST: Final = 16
+"""Samples; of fewer a percentile says nothing."""
 
 
 class LoadError(Exception):
@@ -31,20 +33,22 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Arrived:
-    """What the load saw: ``Measured`` figures of load.c; times in microseconds.
+    """What the load saw; see load.c. Percentiles are microseconds; None of fewer than FEWEST.
 
     Attributes:
         seconds: how long was counted.
+        cpu: seconds of processor time of the load itself meanwhile.
         deltas: that arrived while counting.
         answers: that ended while counting.
         opened: streams that had begun before counting did.
         unfinished: answers that had not ended when waiting for them was given up.
-        latency: from the provider's write to the arrival; None without a pace.
+        latency: from the provider's write to the arrival, where there is a pace.
         first: from a request to its first delta.
-        late: the provider's write behind its own schedule; None without a pace.
+        late: the provider's write behind its own schedule, where there is one.
     """
 
     seconds: float
+    cpu: float
     deltas: int
     answers: int
     opened: int
@@ -139,10 +143,6 @@ def load(
 def _arrived(figures: dict[str, Any]) -> Arrived:
     samples = {name: _samples(figures.pop(f"{name}_us")) for name in ("latency", "first", "late")}
     return Arrived(**figures, **samples)
-
-
-FEWEST: Final = 16
-"""Samples; of fewer a percentile says nothing."""
 
 
 def _samples(numbers: list[int]) -> dict[str, int] | None:
