@@ -1,4 +1,4 @@
-"""What is measured: a gateway between the load and the provider, and Tellstream with each event log."""
+"""What is measured: a gateway between load and provider; Tellstream with each event log."""
 
 import subprocess
 from collections.abc import Callable, Iterator

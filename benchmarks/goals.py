@@ -6,15 +6,17 @@ another gateway in the same run, and its bound.
 
 from typing import Final, NamedTuple
 
-from benchmarks.report import Results, look, markdown
+from benchmarks.measure import Figures
+from benchmarks.peers import PEERS
+from benchmarks.report import FLOOR, Results, look, markdown
 
 _BUSY_PERCENT: Final = 5.0
 """Of the time: if a gateway without threads that write had to wait longer, the machine was busy."""
-_FULL_PERCENT: Final = 95.0
-"""Of the processor of provider and load: with more, they were the limit."""
 MEMORY: Final = "tellstream-memory"
 SQLITE: Final = "tellstream-sqlite"
 REDIS: Final = "tellstream-redis"
+_COST: Final = ("cost_us",)
+_RATE: Final = ("deltas_per_second",)
 _LATENCY: Final = ("added", "latency_ms")
 _FIRST: Final = ("added", "first_delta_ms")
 
@@ -43,7 +45,6 @@ class Goal(NamedTuple):
     stretch: float | None = None
 
 
-_COST: Final = ("cost_us",)
 GOALS: Final = (
     Goal("memory / nginx, CPU", "paced-500", MEMORY, _COST, 2.0, "nginx", stretch=1.5),
     Goal("memory / portkey, CPU", "paced-500", MEMORY, _COST, 1.0, "portkey"),
@@ -77,7 +78,7 @@ GOALS: Final = (
         "deltas/s, 2 workers / 1 worker",
         "workers",
         "2 workers",
-        ("deltas_per_second",),
+        _RATE,
         1.8,
         "1 worker",
         at_least=True,
@@ -96,59 +97,53 @@ GOALS: Final = (
 
 def verdicts(results: Results) -> list[list[str]]:
     """Judge each goal whose scenario was measured: goal, scenario, bound, measured, verdict."""
-    return [_judge(goal, results) for goal in GOALS if goal.scenario in results]
-
-
-def _judge(goal: Goal, results: Results) -> list[str]:
-    gateways = results[goal.scenario]
-    own, over = gateways.get(goal.gateway), gateways.get(goal.over or "")
-    value = look(own or {}, *goal.path)
-    if goal.over and value is not None:
-        divisor = look(over or {}, *goal.path)
-        value = value / divisor if divisor else None
-    bound = f"{'≥' if goal.at_least else '≤'} {goal.bound:g}"
-    if goal.stretch is not None:
-        bound += f", better {goal.stretch:g}"
-    shown = "" if value is None else f"{value:,.2f}"
-    return [goal.says, goal.scenario, bound, shown, _verdict(goal, value, results)]
-
-
-def _verdict(goal: Goal, value: float | None, results: Results) -> str:
-    gateways = results[goal.scenario]
-    ours = goal.over if goal.over in (MEMORY, "1 worker") else goal.gateway
-    failed = gateways.get(ours, {}).get("failed")
-    if failed:
-        return f"MISSED: {ours}: {failed}"
-    if value is None:
-        return "not measured"
-    met = value >= goal.bound if goal.at_least else value <= goal.bound
-    said = "met" if met else "MISSED"
-    if met and goal.stretch is not None and value <= goal.stretch:
-        said = "met, and better"
-    return "; ".join([said, *_doubts(goal, results)])
-
-
-def _doubts(goal: Goal, results: Results) -> list[str]:
-    """Say why a figure is not to be trusted."""
-    found = []
-    for name in filter(None, (goal.gateway, goal.over)):
-        figures = results[goal.scenario][name]
-        waited = look(figures, "server", "waited_percent") or 0.0
-        if name in (MEMORY, "nginx") and waited > _BUSY_PERCENT:
-            found.append(f"the machine was busy ({name} waited {waited:.0f} %)")
-        if name != goal.gateway and figures["failed"]:
-            found.append(f"{name} did not hold")
-        if goal.path == ("deltas_per_second",):
-            found += _shared(figures, name)
-    return found
-
-
-def _shared(figures: dict[str, float], name: str) -> list[str]:
-    load = figures.get("load_percent") or 0.0
-    return [f"provider and load used {load:.0f} % of a processor with {name}"]
+    return [_judge(goal, results[goal.scenario]) for goal in GOALS if goal.scenario in results]
 
 
 def table(results: Results) -> str:
     """Lay the verdicts out; empty if no goal was measured."""
     rows = verdicts(results)
     return markdown(["goal", "scenario", "bound", "measured", "verdict"], rows) if rows else ""
+
+
+def _judge(goal: Goal, gateways: dict[str, Figures]) -> list[str]:
+    value = look(gateways.get(goal.gateway, {}), *goal.path)
+    if goal.over and value is not None:
+        divisor = look(gateways.get(goal.over, {}), *goal.path)
+        value = value / divisor if divisor else None
+    bound = f"{'≥' if goal.at_least else '≤'} {goal.bound:g}"
+    if goal.stretch is not None:
+        bound += f", better {goal.stretch:g}"
+    shown = "" if value is None else f"{value:,.2f}"
+    return [goal.says, goal.scenario, bound, shown, _verdict(goal, value, gateways)]
+
+
+def _verdict(goal: Goal, value: float | None, gateways: dict[str, Figures]) -> str:
+    used = {name: gateways[name] for name in (goal.gateway, goal.over) if name in gateways}
+    for name, figures in used.items():
+        if figures["invalid"]:
+            return f"not judged: {name}: {figures['invalid']}"
+        if figures["failed"] and name not in PEERS:
+            return f"MISSED: {name}: {figures['failed']}"
+    if value is None:
+        return "not measured"
+    met = value >= goal.bound if goal.at_least else value <= goal.bound
+    said = "met" if met else "MISSED"
+    if met and goal.stretch is not None and value <= goal.stretch:
+        said = "met, and better"
+    doubts = [doubt for name, figures in used.items() for doubt in _doubts(goal, name, figures)]
+    return "; ".join([said, *doubts])
+
+
+def _doubts(goal: Goal, name: str, figures: Figures) -> list[str]:
+    """Say what to know of a gateway before a verdict is believed."""
+    found = []
+    waited = look(figures, "server", "waited_percent") or 0.0
+    if name in (MEMORY, FLOOR) and waited > _BUSY_PERCENT:
+        found.append(f"the machine was busy: {name} waited {waited:.0f} %")
+    if name in PEERS and figures["failed"]:
+        found.append(f"{name} did not hold")
+    if goal.path == _RATE:
+        cpu, load = look(figures, "server", "cpu_percent"), figures.get("load_percent") or 0.0
+        found.append(f"{name} had {cpu:.0f} % of a processor, provider and load {load:.0f} %")
+    return found

@@ -1,4 +1,4 @@
-"""One measurement: a scenario through a gateway, with fresh processes; and the median of several."""
+"""One measurement, a scenario through a gateway with fresh processes; the median of several."""
 
 import sys
 import tempfile
@@ -37,7 +37,12 @@ class Watched(NamedTuple):
 
 
 def measure(gateway: Gateway, scenario: Scenario, seconds: float, placement: Placement) -> Figures:
-    """Put one load through a gateway. What it does not manage is a figure, too: ``failed``."""
+    """Put one load through a gateway.
+
+    Returns:
+        The figures; ``failed`` says what the gateway did not manage, ``invalid`` why the figures
+        are not the gateway's. A gateway that gives wrong answers, or none, has no other figures.
+    """
     counted = seconds * scenario.share
     with _folder() as folder:
         port = free_port()
@@ -51,7 +56,7 @@ def measure(gateway: Gateway, scenario: Scenario, seconds: float, placement: Pla
                 return _through(provider, running, scenario, counted, site)
         except (wire.LoadError, ProcessError) as error:
             print(f"{scenario.name}, {gateway.name}: {error}", file=sys.stderr)
-            return {"failed": _short(str(error))}
+            return {"failed": _short(str(error)), "invalid": None}
 
 
 def _through(
@@ -96,6 +101,7 @@ def _arrived(scenario: Scenario, arrived: wire.Arrived) -> Figures:
     """Say what arrived at the load, whoever sent it."""
     return {
         "failed": _failed(scenario, arrived),
+        "invalid": _invalid(arrived),
         "deltas_per_second": arrived.deltas / arrived.seconds,
         "answers_per_second": arrived.answers / arrived.seconds,
         "latency_ms": _milliseconds(arrived.latency),
@@ -106,12 +112,16 @@ def _arrived(scenario: Scenario, arrived: wire.Arrived) -> Figures:
 
 def _failed(scenario: Scenario, arrived: wire.Arrived) -> str | None:
     offered = scenario.streams * scenario.rate * arrived.seconds
-    if arrived.late and arrived.late["p99"] > BEHIND_MS * 1_000:
-        return f"the provider was {arrived.late['p99'] / 1_000:.0f} ms behind its own pace"
     if arrived.deltas < KEPT_UP * offered:
         return f"{arrived.deltas / offered * 100:.0f} % of the deltas arrived in time"
     if arrived.unfinished:
         return f"{arrived.unfinished} answers did not end"
+    return None
+
+
+def _invalid(arrived: wire.Arrived) -> str | None:
+    if arrived.late and arrived.late["p99"] > BEHIND_MS * 1_000:
+        return f"the provider was {arrived.late['p99'] / 1_000:.0f} ms behind its own pace"
     return None
 
 
@@ -138,11 +148,23 @@ def _milliseconds(microseconds: dict[str, int] | None) -> dict[str, float] | Non
 
 
 def medians(runs: list[Figures]) -> Figures:
-    """Return the median of each figure; what failed once, failed: the first reason is kept."""
-    reasons = [run["failed"] for run in runs if run["failed"]]
-    whole = [run for run in runs if len(run) > 1]  # without those that gave no figure at all
-    figures = _median(whole) if whole else {}
-    return {**figures, "failed": reasons[0] if reasons else None, "runs": len(runs)}
+    """Return the median of each figure, of the valid runs if there are any.
+
+    ``failed`` and ``invalid`` are what most runs were; ``notes`` is what some were.
+    """
+    valid = [run for run in runs if not run["invalid"]] or runs
+    figures = _median([run for run in valid if "server" in run]) or {}
+    kinds = {kind: [run[kind] for run in runs if run[kind]] for kind in ("failed", "invalid")}
+    notes = [
+        f"{len(reasons)} of {len(runs)} runs: {reasons[0]}"
+        for reasons in kinds.values()
+        if 0 < len(reasons) < len(runs)
+    ]
+    most = {
+        kind: reasons[0] if 2 * len(reasons) > len(runs) else None
+        for kind, reasons in kinds.items()
+    }
+    return {**figures, **most, "notes": notes}
 
 
 def _median(values: list[Any]) -> Any:
@@ -151,4 +173,4 @@ def _median(values: list[Any]) -> Any:
         return None
     if isinstance(present[0], dict):
         return {key: _median([value[key] for value in present]) for key in present[0]}
-    return present[0] if isinstance(present[0], str) else median(present)
+    return None if isinstance(present[0], str) else median(present)

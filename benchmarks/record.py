@@ -1,19 +1,19 @@
 """RESULTS.md: a section per recorded run, the newest first."""
 
 import subprocess
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from benchmarks import goals, report
 
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
-_NEWEST: Final = "<!-- recorded runs, newest first -->\n"
+NEWEST: Final = "<!-- recorded runs, newest first -->\n"
+"""In RESULTS.md, before the first section."""
 
 
-def commit() -> str:
-    """Name the commit that is measured, and whether files differ from it."""
-    folder = Path(__file__).parent
+def commit(folder: Path) -> str:
+    """Name the commit of a folder, and whether files differ from it."""
 
     def git(*words: str) -> str:
         line = ["git", "-C", str(folder), *words]
@@ -32,12 +32,12 @@ def record(
     """Put a run before the others."""
     missing = [f"{name} was left out: {reason}." for name, reason in left_out.items()]
     parts = [
-        f"## {date.today().isoformat()}, commit {facts['commit']}",
+        f"## {datetime.now(UTC).date().isoformat()}, commit {facts['commit']}",
         report.markdown(["", "value"], [[name, value] for name, value in facts.items()]),
         *missing,
         report.table(results),
         goals.table(results),
     ]
-    before, marker, after = file.read_text().partition(_NEWEST)
+    before, marker, after = file.read_text().partition(NEWEST)
     section = "\n\n".join(part for part in parts if part)
     file.write_text(f"{before}{marker}\n{section}\n{after}")

@@ -22,7 +22,7 @@ _COLUMNS: Final = (
     _Column("deltas/s", ",.0f", ("deltas_per_second",)),
     _Column("µs/delta", ",.1f", ("server", "cpu_us_per_delta")),
     _Column("µs/request", ",.0f", ("server", "cpu_us_per_request")),
-    _Column(f"× {FLOOR}", ".2f", ("times_floor",)),
+    _Column(f"/ {FLOOR}", ".2f", ("times_floor",)),
     _Column("added ms p50", ",.2f", ("added", "latency_ms", "p50")),
     _Column("p90", ",.2f", ("added", "latency_ms", "p90")),
     _Column("p99", ",.2f", ("added", "latency_ms", "p99")),
@@ -77,12 +77,17 @@ def table(results: Results) -> str:
     The lines "direct" are of the provider alone; the others say what they add to it.
     """
     rows = [
-        [name, gateway, *(_cell(figures, column) for column in _COLUMNS)]
-        + [f"**not held**: {figures['failed']}" if figures["failed"] else ""]
+        [name, gateway, *(_cell(figures, column) for column in _COLUMNS), _remarks(figures)]
         for name, gateways in results.items()
         for gateway, figures in gateways.items()
     ]
     return markdown(["scenario", "gateway", *(column.title for column in _COLUMNS), ""], rows)
+
+
+def _remarks(figures: Figures) -> str:
+    held = [f"**not held**: {figures['failed']}"] if figures["failed"] else []
+    valid = [f"**not valid**: {figures['invalid']}"] if figures["invalid"] else []
+    return "; ".join([*valid, *held, *figures["notes"]])
 
 
 def _cell(figures: Figures, column: _Column) -> str:
@@ -100,7 +105,7 @@ def markdown(titles: list[str], rows: list[list[str]]) -> str:
     lines: list[list[str]] = [[] for _ in range(len(rows) + 2)]
     for title, cells in columns:
         width = max(3, *map(len, (title, *cells)))
-        words = any(cell.strip("+-×,.0123456789 ") for cell in cells)
+        words = any(cell.strip("-,.0123456789") for cell in cells)
         rule = "-" * width if words else "-" * (width - 1) + ":"
         for line, cell in zip(lines, (title, rule, *cells), strict=True):
             line.append(cell.ljust(width) if words else cell.rjust(width))

@@ -22,9 +22,12 @@ from benchmarks.processes import Placement, machine, raise_open_files
 from benchmarks.record import RESULTS, commit, record
 from benchmarks.scenarios import SCENARIOS, Scenario
 
+import tellstream
+
 LATEST: Final = Path(__file__).parent / "results" / "latest.json"
 SECONDS: Final = 10.0
 QUICK_SECONDS: Final = 2.0
+MEASURED: Final = Path(tellstream.__file__).parent
 GATEWAYS: Final = {**PEERS, **TELLSTREAM}
 
 
@@ -85,7 +88,7 @@ def _choose(names: list[str]) -> tuple[list[Gateway], dict[str, str]]:
 
 
 def _facts(gateways: list[Gateway], options: argparse.Namespace) -> dict[str, str]:
-    facts = {"commit": commit(), **machine(), "placement": str(Placement.choose())}
+    facts = {"commit": commit(MEASURED), **machine(), "placement": str(Placement.choose())}
     for gateway in gateways:
         facts |= gateway.facts()
     return {**facts, "counted": f"{options.seconds:g} s, medians of {options.repeat}"}

@@ -1,11 +1,10 @@
 """Both ends of a benchmark, the provider and the load: two small C programs, compiled when needed.
 
-They share a processor and must leave most of it idle, so that figures are those of the gateway. What
-they do, and what they check, is told at the head of provider.c and load.c.
+They share a processor and must leave some of it idle, so that figures are those of the gateway.
+What they do, and what they check, is told at the head of provider.c and load.c.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +18,7 @@ from benchmarks.processes import HOST, Cpus, Process, ProcessError, pinned, runn
 from benchmarks.scenarios import Scenario
 
 SOURCES: Final = Path(__file__).parent
-BUILD: Final = SOURCES / "build"
+BUILD: Final = SOURCES / ".build"
 _COMPILER: Final = "cc"
 _OPTIONS: Final = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror")
 _PROGRAMS: Final = ("provider", "load")
@@ -85,7 +84,7 @@ def build(folder: Path = BUILD) -> Path:
             done = subprocess.run(line, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise ProcessError(f"{_COMPILER} refuses {source.name}: {done.stderr.strip()}")
-            os.replace(made, program)
+            made.replace(program)
     return folder
 
 
@@ -141,8 +140,12 @@ def load(
 
 
 def _arrived(figures: dict[str, Any]) -> Arrived:
-    samples = {name: _samples(figures.pop(f"{name}_us")) for name in ("latency", "first", "late")}
-    return Arrived(**figures, **samples)
+    return Arrived(
+        latency=_samples(figures.pop("latency_us")),
+        first=_samples(figures.pop("first_us")),
+        late=_samples(figures.pop("late_us")),
+        **figures,
+    )
 
 
 def _samples(numbers: list[int]) -> dict[str, int] | None:
