@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help setup serve demo test clients check fix bench bench-peers fuzz history docs lock
 
 help: ## print this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 setup: .venv/.installed ## create .venv and install everything, hash-checked
 

@@ -1,14 +1,14 @@
 /* A load that checks what it is given: load PORT REQUEST STREAMS DELTAS RATE RAMP SECONDS END...
 
-   It opens STREAMS connections in the first two thirds of RAMP seconds, sends the bytes of the file
-   REQUEST on each, and counts for SECONDS after the ramp. DELTAS and RATE must be those of the model
-   (provider.c). With a rate each connection asks once; without, again and again. Whatever a gateway
-   speaks, its answer must be "200" and chunked, hold DELTAS stamps that rise, and end with a text that
-   holds every END; else the load says why and exits with 1. It prints "start" and "stop" at the edges
-   of counting, and then one line of JSON: "latency_us" is how long a delta took from the provider to
-   here, "first_us" the time from a request to its first delta, "late_us" how far the provider was
-   behind its schedule; each as [number, p50, p90, p99, max]. "cpu" are the seconds of processor time
-   that the load itself took between the edges. */
+   It opens STREAMS connections in the first two thirds of RAMP seconds, sends the bytes of the
+   file REQUEST on each, and counts for SECONDS after the ramp. DELTAS and RATE must be those of
+   the model (provider.c). With a rate each connection asks once; without, again and again.
+   Whatever a gateway speaks, its answer must be "200" and chunked, hold DELTAS stamps that rise,
+   and end with a text that holds every END; else the load says why and exits with 1. It prints
+   "start" and "stop" at the edges of counting, and then one line of JSON: "latency_us" is how long
+   a delta took from the provider to here, "first_us" the time from a request to its first delta,
+   "late_us" how far the provider was behind its schedule; each as [number, p50, p90, p99, max].
+   "cpu" are the seconds of processor time that the load itself took between the edges. */
 #include "wire.h"
 
 typedef struct {
@@ -22,8 +22,8 @@ typedef struct {
   int fd;
   enum State state;
   long long begins, asked;
-  long long chunk;       /* bytes that are left of it */
-  int line;              /* bytes of the line, in the trailer */
+  long long chunk;       /* bytes of it that are to come */
+  int line;              /* bytes of a line of the trailer */
   int digits;            /* of the stamp that is being read; -1: none is */
   long long stamp, last; /* the one that is being read, and the one before it */
   long long first, deltas;
@@ -40,10 +40,14 @@ static long long deltas, answers, opened, busy; /* busy: connections that wait f
 static Samples latencies, firsts, lateness;
 
 static void sample(Samples *samples, long long value) {
-  if (samples->count == samples->room)
-    samples->values = grown(samples->values, (samples->room = 2 * samples->room + 65536) * sizeof(int));
+  if (samples->count == samples->room) {
+    samples->room = 2 * samples->room + 65536;
+    samples->values = grown(samples->values, samples->room * sizeof(int));
+  }
   samples->values[samples->count++] = value > INT32_MAX ? INT32_MAX : (int)value;
 }
+
+static const int PERCENTS[] = {50, 90, 99};
 
 static int ascending(const void *left, const void *right) {
   return (*(const int *)left > *(const int *)right) - (*(const int *)left < *(const int *)right);
@@ -53,9 +57,8 @@ static void print_samples(const char *name, Samples *samples) {
   size_t count = samples->count;
   if (count) qsort(samples->values, count, sizeof(int), ascending);
   printf(", \"%s\": [%zu", name, count);
-  for (int percent = 50; count && percent <= 100; percent += percent == 50 ? 40 : percent == 90 ? 9 : 1)
-    printf(", %d", samples->values[percent == 100 ? count - 1 : count * percent / 100]);
-  printf("]");
+  for (int i = 0; count && i < 3; i++) printf(", %d", samples->values[count * PERCENTS[i] / 100]);
+  printf(count ? ", %d]" : "]", count ? samples->values[count - 1] : 0);
 }
 
 static void ask(Client *client) {
@@ -123,8 +126,10 @@ static void finish(Client *client) {
   if (client->deltas != expected)
     die("an answer has %lld deltas instead of %lld", client->deltas, expected);
   if (strchr(client->text, '~')) die("an answer has more than its %lld deltas", expected);
-  for (char **end = ends; *end; end++)
-    if (!strstr(client->text, *end)) die("an answer does not end with %s but %s", *end, client->text);
+  for (char **end = ends; *end; end++) {
+    if (strstr(client->text, *end)) continue;
+    die("an answer does not end with %s but %s", *end, client->text);
+  }
   answers += counting;
   if (!rate && !stopped) {
     ask(client);
@@ -138,7 +143,8 @@ static void refuse(Client *client, const char *body) {
   usleep(100000); /* what it says may come in a piece of its own */
   ssize_t got = recv(client->fd, client->text + client->kept, TEXT - 1 - client->kept, 0);
   client->text[client->kept + (got > 0 ? got : 0)] = 0;
-  die("answered %.*s: %.300s", (int)strcspn(client->text, "\r\n"), client->text, body ? body + 4 : "");
+  int line = strcspn(client->text, "\r\n");
+  die("answered %.*s: %.300s", line, client->text, body ? body + 4 : "");
 }
 
 /* Takes the head out of a piece; returns where the body begins. */
@@ -240,7 +246,7 @@ static void load(int port, int streams, double ramp, double seconds) {
     clients[i].begins = began + ramp * 2e6 / 3 * (i + rand() / (1.0 + RAND_MAX)) / streams;
   for (int next = 0; !stopped || (busy && now_us() < to + GRACE);) {
     long long now = now_us();
-    for (; next < streams && clients[next].begins <= now; next++) open_connection(clients + next, port);
+    while (next < streams && clients[next].begins <= now) open_connection(clients + next++, port);
     if (!counting && !stopped && now >= from) {
       cpu = edge("start");
       opened_before = opened;

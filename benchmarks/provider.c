@@ -2,25 +2,27 @@
 
    It speaks OpenAI's chat completions over keep-alive HTTP/1.1. A model named "bench-DELTAS-RATE"
    asks for an answer of so many deltas, at so many per second; RATE 0: as fast as the socket takes
-   them. Each delta is "~" and the 16 digits of the moment at which it is written, in microseconds of
-   the system-wide monotonic clock; stamps rise within an answer. A delta that the gateway does not
-   take in time waits here with the stamp that it has: slow gateways cannot slow the clock that they
-   are measured with. At the end come finish reason, usage and [DONE]. */
+   them. Each delta is "~" and the 16 digits of the moment at which it is written, in microseconds
+   of the system-wide monotonic clock; stamps rise within an answer. A delta that the gateway does
+   not take in time waits here with the stamp that it has: slow gateways cannot slow the clock that
+   they are measured with. At the end come finish reason, usage and [DONE]. */
 #include "wire.h"
 
-#define ID "{\"id\":\"chatcmpl-benchmark\",\"object\":\"chat.completion.chunk\",\"created\":1767225600," \
-           "\"model\":\"benchmark\",\"system_fingerprint\":\"fp_benchmark\",\"choices\":["
-#define CHOICE(delta, reason) \
-  ID "{\"index\":0,\"delta\":" delta ",\"logprobs\":null,\"finish_reason\":" reason "}],\"usage\":null}"
+#define START \
+  "{\"id\":\"chatcmpl-benchmark\",\"object\":\"chat.completion.chunk\",\"created\":1767225600," \
+  "\"model\":\"benchmark\",\"system_fingerprint\":\"fp_benchmark\",\"choices\":["
+#define CHUNK(delta, reason) \
+  START "{\"index\":0,\"delta\":" delta ",\"logprobs\":null,\"finish_reason\":" reason "}]," \
+        "\"usage\":null}"
 
 static const char HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
     "Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n";
 static const char UNKNOWN[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n"
                               "Content-Type: application/json\r\n\r\n{}";
-static const char ROLE[] = CHOICE("{\"role\":\"assistant\",\"content\":\"\"}", "null");
-static const char WORD[] = CHOICE("{\"content\":\" ~0000000000000000\"}", "null");
-static const char STOP[] = CHOICE("{}", "\"stop\"");
+static const char ROLE[] = CHUNK("{\"role\":\"assistant\",\"content\":\"\"}", "null");
+static const char WORD[] = CHUNK("{\"content\":\" ~0000000000000000\"}", "null");
+static const char STOP[] = CHUNK("{}", "\"stop\"");
 
 typedef struct {
   int fd;
@@ -33,7 +35,7 @@ typedef struct {
   int place; /* in the schedule; 0: not there */
 } Answer;
 
-/* Paced answers, the one that is due first at 1: a binary heap. */
+/* Answers that are not held back, the one that is due first at 1: a binary heap. */
 static Answer **schedule;
 static int scheduled, schedule_room;
 
@@ -106,15 +108,16 @@ static void add_delta(Answer *answer) {
   char usage[1024];
   add_event(answer, STOP);
   snprintf(usage, sizeof usage,
-           ID "],\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":%lld,\"total_tokens\":%lld}}",
+           START "],\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":%lld,"
+                 "\"total_tokens\":%lld}}",
            answer->total, answer->total + 20);
   add_event(answer, usage);
   add_event(answer, "[DONE]");
   add(answer, "0\r\n\r\n", 5);
 }
 
-/* Writes what there is; false: the gateway is gone. Who goes at full speed and is not held back gets
-   its next turn. */
+/* Writes what there is; false: the gateway is gone. An answer at full speed that is not held back
+   gets its next turn. */
 static bool flush(Answer *answer) {
   while (answer->from < answer->to) {
     ssize_t sent =

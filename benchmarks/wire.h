@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 enum {
-  TEXT = 16384,     /* bytes of a request, of an answer's head, and of what follows its last delta */
-  PIECE = 262144,   /* bytes of one read: more than a socket holds, so that one read empties it */
+  TEXT = 16384,     /* bytes of a request, of an answer's head, of what follows its last delta */
+  PIECE = 262144,   /* bytes of one read; a shorter one has emptied the socket */
   EVENTS = 512,     /* of one look at the sockets */
   DIGITS = 16,      /* of a stamp */
   GRACE = 10000000, /* microseconds for the last answers to end */

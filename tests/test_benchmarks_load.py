@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import sys
 import time
@@ -17,6 +18,7 @@ from support.ports import free_port
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is not installed
 
 from benchmarks import gateways, wire
+from benchmarks.processes import ProcessError
 from benchmarks.scenarios import Scenario
 
 pytestmark = pytest.mark.skipif(wire.missing() is not None, reason=str(wire.missing()))
@@ -209,3 +211,23 @@ async def test_a_delta_that_is_written_late_counts_against_the_provider(tmp_path
         arrived = await asyncio.to_thread(put, port, PACED, tmp_path)
     assert arrived.late is not None
     assert arrived.late["max"] >= 149_000
+
+
+def test_programs_are_compiled_once_and_again_when_a_source_is_newer(tmp_path: Path) -> None:
+    made = wire.build(tmp_path)
+    assert sorted(file.name for file in made.iterdir()) == ["load", "provider"]
+    first = (made / "load").stat().st_mtime_ns
+    wire.build(tmp_path)
+    assert (made / "load").stat().st_mtime_ns == first
+    os.utime(made / "load", (1, 1))
+    wire.build(tmp_path)
+    assert (made / "load").stat().st_mtime_ns > first
+
+
+def test_what_the_compiler_says_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = tmp_path / "cc"
+    compiler.write_text("#!/bin/sh\necho 'no epoll here' >&2; exit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ProcessError, match=r"^cc refuses provider\.c: no epoll here$"):
+        wire.build(tmp_path / "made")
