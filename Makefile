@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup serve demo test clients check fix bench bench-check soak fuzz history docs lock
+.PHONY: help setup serve demo test clients check fix bench bench-check bench-peers soak fuzz history docs lock
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -30,8 +30,11 @@ check: setup ## formatting, lint, types, import directions
 fix: setup ## format and apply safe lint fixes
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-bench: setup ## CPU per delta, added latency and memory per stream
+bench: setup ## what a stream costs in CPU, latency and memory, with each event log (needs cc)
 	$(BIN)/python benchmarks/run.py
+
+bench-peers: setup ## the same beside nginx, LiteLLM and Portkey (installs the last two; needs npm)
+	$(BIN)/python benchmarks/run.py --peers
 
 bench-check: setup ## instructions per event, against the committed figures (UPDATE=1 writes them)
 	$(BIN)/python benchmarks/check.py $(if $(UPDATE),--update)

@@ -8,15 +8,15 @@ of outliving the process.
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import psutil
-from benchmarks.load import HOST
-from benchmarks.processes import Process, free_port, running
+from benchmarks.processes import HOST, Cpus, Process, free_port, running
 
 BASE: Final = "memory"
 LOGS: Final = (BASE, "sqlite", "redis")
@@ -36,19 +36,8 @@ def missing(log: str) -> str | None:
     return None
 
 
-def choose(asked: list[str] | None) -> tuple[list[str], dict[str, str]]:
-    """Choose the logs to measure: those asked for, else all; each once, in the order of LOGS.
-
-    Returns:
-        The logs, and for each that is left out the reason.
-    """
-    wanted = [log for log in LOGS if asked is None or log in asked]
-    left_out = {log: reason for log in wanted if (reason := missing(log)) is not None}
-    return [log for log in wanted if log not in left_out], left_out
-
-
 @contextmanager
-def prepared(log: str, folder: Path, cpu: int | None) -> Iterator[tuple[str, Process | None]]:
+def prepared(log: str, folder: Path, cpus: Cpus) -> Iterator[tuple[str, Process | None]]:
     """Start what a log needs besides the server; gives ``eventlog.url`` and the process, if any.
 
     Raises:
@@ -60,23 +49,23 @@ def prepared(log: str, folder: Path, cpu: int | None) -> Iterator[tuple[str, Pro
     port = free_port()
     address = ("--bind", HOST, "--port", str(port), "--dir", str(folder))
     line = [_REDIS_SERVER, *address, *_REDIS_OPTIONS]
-    with running(line, _REDIS_SERVER, port, folder, cpu) as process:
+    with running(line, _REDIS_SERVER, port, folder, cpus) as process:
         yield f"redis://{HOST}:{port}/0", process
 
 
-def facts(logs: Iterable[str], folder: Path) -> dict[str, str]:
-    """Name what the figures of these logs depend on, and nothing else does."""
-    named = {"logs": ", ".join(logs)}
-    if "sqlite" in logs:
+def facts(log: str) -> dict[str, str]:
+    """Name what the figures of a log depend on, and nothing else does."""
+    named = {}
+    if log == "sqlite":
         named["sqlite"] = sqlite3.sqlite_version
-    if "redis" in logs:
+    if log == "redis":
         said = subprocess.run(
             [_REDIS_SERVER, "--version"], capture_output=True, text=True, check=False
         )
         words = (word.removeprefix("v=") for word in said.stdout.split() if word.startswith("v="))
         named["redis"] = f"{next(words, '?')}, {' '.join(_REDIS_OPTIONS[:-2])}"
-    if "sqlite" in logs or "redis" in logs:
-        named["disk"] = _file_system(folder)
+    if log != BASE:
+        named["disk"] = _file_system(Path(tempfile.gettempdir()))
     return named
 
 

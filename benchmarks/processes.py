@@ -8,22 +8,24 @@ latencies are not to be trusted.
 
 import os
 import platform
+import resource
 import socket
 import subprocess
 import sys
 import time
 import timeit
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
 import psutil
-from benchmarks.load import HOST
 
+HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 5.0
 _CHUNK: Final = (
@@ -38,30 +40,51 @@ class ProcessError(Exception):
     """A process did not start, or ended too early; the message ends with what it said."""
 
 
+Cpus = frozenset[int]
+"""Processors to run on; empty: wherever the system likes."""
+
+
 @dataclass(frozen=True)
 class Placement:
-    """Which processor each process runs on; None: wherever the system likes."""
+    """Which processors each process runs on.
 
-    server: int | None = None
-    simulator: int | None = None
-    load: int | None = None
-    redis: int | None = None
+    Attributes:
+        server: of the gateway.
+        others: of the provider, the load and redis-server, which may share one.
+    """
+
+    server: Cpus = frozenset()
+    provider: Cpus = frozenset()
+    load: Cpus = frozenset()
+    redis: Cpus = frozenset()
 
     @classmethod
-    def choose(cls) -> "Placement":
-        """Give the server a processor of its own, and the others one to three more."""
+    def choose(cls, workers: int = 1) -> "Placement":
+        """Give each worker of the gateway a processor of its own, and the others the rest.
+
+        If there is none left for the others, they share with the workers.
+        """
         if not hasattr(os, "sched_setaffinity"):
             return cls()
         cpus = sorted(os.sched_getaffinity(0))
         if len(cpus) == 1:
             return cls()
-        return cls(*(cpus[min(n, len(cpus) - 1)] for n in range(4)))
+        others = cpus[workers:] or cpus
+        single = [frozenset({others[min(n, len(others) - 1)]}) for n in range(3)]
+        if len(cpus) <= workers:
+            single = [frozenset(cpus)] * 3
+        return cls(frozenset(cpus[:workers]), *single)
 
     def __str__(self) -> str:
-        if self.server is None:
+        if not self.server:
             return "not pinned: all processes share the processors"
-        others = f"simulator on {self.simulator}, load on {self.load}, redis-server on {self.redis}"
-        return f"server on CPU {self.server}, {others}"
+        names = ("server", "provider", "load", "redis")
+        shown = (f"{name} on CPU {_cpus(getattr(self, name))}" for name in names)
+        return ", ".join(shown)
+
+
+def _cpus(cpus: Cpus) -> str:
+    return "+".join(map(str, sorted(cpus)))
 
 
 class Sample(NamedTuple):
@@ -73,28 +96,49 @@ class Sample(NamedTuple):
 
 
 class Process:
-    """A running process."""
+    """A running process and its children, as one."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], cpu: int | None) -> None:
-        self._popen = popen
+    def __init__(self, popen: subprocess.Popen[bytes], cpus: Cpus) -> None:
         self._process = psutil.Process(popen.pid)
-        self._cpu = cpu
+        self._cpus = cpus
+        self._members: list[psutil.Process] = []
+        self.look()
+
+    def look(self) -> None:
+        """Look who belongs to it now; only those are measured."""
+        self._members = [self._process, *self._process.children(recursive=True)]
 
     def sample(self) -> Sample:
-        """Measure it now."""
-        pid = self._popen.pid
+        """Measure it now.
+
+        Raises:
+            ProcessError: a member has ended.
+        """
         try:
-            cpu = time.clock_gettime(~pid << 3 | 2)  # clock_getcpuclockid(3), as Linux computes it
-        except (OSError, AttributeError):
-            times = self._process.cpu_times()
-            cpu = times.user + times.system
-        try:
-            waited = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-        except (OSError, IndexError):
-            waited = 0.0
-        if self._cpu is not None:
-            waited += getattr(psutil.cpu_times(percpu=True)[self._cpu], "steal", 0.0)
-        return Sample(cpu, waited, self._process.memory_info().rss)
+            samples = [_sample(member) for member in self._members]
+        except psutil.NoSuchProcess as error:
+            raise ProcessError(f"process {error.pid} ended while it was measured") from error
+        steal = sum(
+            getattr(times, "steal", 0.0)
+            for cpu, times in enumerate(psutil.cpu_times(percpu=True))
+            if cpu in self._cpus
+        )
+        cpu, waited, rss = (sum(figures) for figures in zip(*samples, strict=True))
+        return Sample(cpu, waited + steal, int(rss))
+
+
+def _sample(member: psutil.Process) -> Sample:
+    pid = member.pid
+    try:
+        cpu = time.clock_gettime(~pid << 3 | 2)  # clock_getcpuclockid(3), as Linux computes it
+    except (OSError, AttributeError):
+        times = member.cpu_times()
+        cpu = times.user + times.system
+    try:
+        waited = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        waited = 0.0
+    return Sample(cpu, waited, member.memory_info().rss)
 
 
 def command(*arguments: str) -> list[str]:
@@ -107,10 +151,25 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("TELLSTREAM_")}
 
 
-def pin(pid: int, cpu: int | None) -> None:
-    """Keep a process (0: this one) on a processor."""
-    if cpu is not None:
-        os.sched_setaffinity(pid, {cpu})
+@contextmanager
+def pinned(cpus: Cpus) -> Iterator[None]:
+    """Keep this process, and so what it starts, on some processors meanwhile."""
+    if not cpus:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def raise_open_files() -> int:
+    """Let this process, and all that it starts, open as many files as the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def free_port() -> int:
@@ -123,7 +182,12 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    line: list[str], name: str, port: int, folder: Path, cpu: int | None = None
+    line: list[str],
+    name: str,
+    port: int,
+    folder: Path,
+    cpus: Cpus = frozenset(),
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Process]:
     """Run a command that listens on ``port``; stop it in any case.
 
@@ -132,25 +196,25 @@ def running(
         name: for messages, and of the file that takes its output.
         port: where it will listen.
         folder: where it runs.
-        cpu: the processor it is kept on.
+        cpus: the processors it is kept on.
+        settings: further variables of its environment.
 
     Raises:
         ProcessError: it does not listen in time, or has ended when it should be stopped.
     """
     output = folder / f"{name}.log"
-    with output.open("wb") as file:
+    with output.open("wb") as file, pinned(cpus):
         popen = subprocess.Popen(
             line,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             cwd=folder,
-            env=environment(),
+            env={**environment(), **settings},
         )
     try:
-        pin(popen.pid, cpu)
         _wait_until_listening(popen, port, output)
-        yield Process(popen, cpu)
+        yield Process(popen, cpus)
         if popen.poll() is not None:
             raise ProcessError(f"{name} ended by itself: {_tail(output)}")
     finally:
