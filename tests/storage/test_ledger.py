@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from support.homes import Home
+from support.ledger_calls import open_row, settle_row
 from support.ledgers import DAY, NOON, report, row, settled, settlement
 from tellstream.core.errors import ServerError
 from tellstream.core.usage import FinishReason, Usage
@@ -55,8 +56,8 @@ async def test_text_is_stored_as_it_is(ledger: SqlLedger, home: Home) -> None:
 
 async def test_a_row_that_cannot_be_text_fails_alone(ledger: SqlLedger, home: Home) -> None:
     good, bad = await asyncio.gather(
-        ledger.open(row("str_1")),
-        ledger.open(row("str_2", subject="\ud800")),
+        open_row(ledger, row("str_1")),
+        open_row(ledger, row("str_2", subject="\ud800")),
         return_exceptions=True,
     )
     assert good is None
@@ -98,7 +99,7 @@ async def test_the_first_settlement_wins_and_every_other_caller_is_told_it(
 async def test_of_settlements_in_one_group_the_first_wins(ledger: SqlLedger) -> None:
     await ledger.open(row())
     found = await asyncio.gather(
-        *(ledger.settle(1, "str_1", settlement(prompt)) for prompt in range(1, 51))
+        *(settle_row(ledger, 1, "str_1", settlement(prompt)) for prompt in range(1, 51))
     )
     assert set(found) == {settlement(1)}
 
@@ -121,10 +122,10 @@ async def test_a_group_answers_each_of_its_callers(ledger: SqlLedger) -> None:
     await settled(ledger, "str_old", prompt=1)
     await ledger.open(row("str_new"))
     old, new, unknown, opened = await asyncio.gather(
-        ledger.settle(1, "str_old", settlement(2)),
-        ledger.settle(1, "str_new", settlement(3)),
-        ledger.settle(1, "str_none", settlement(4)),
-        ledger.open(row("str_late")),
+        settle_row(ledger, 1, "str_old", settlement(2)),
+        settle_row(ledger, 1, "str_new", settlement(3)),
+        settle_row(ledger, 1, "str_none", settlement(4)),
+        open_row(ledger, row("str_late")),
         return_exceptions=True,
     )
     assert old == settlement(1)
@@ -172,7 +173,7 @@ async def test_unsettled_rows_are_found_oldest_first(ledger: SqlLedger) -> None:
 async def test_a_cancelled_caller_neither_tears_nor_loses_its_group(
     ledger: SqlLedger, home: Home
 ) -> None:
-    tasks = [asyncio.ensure_future(ledger.open(row(f"str_{n:03}"))) for n in range(100)]
+    tasks = [asyncio.ensure_future(open_row(ledger, row(f"str_{n:03}"))) for n in range(100)]
     await asyncio.sleep(0)  # all of them wait now
     for task in tasks[::2]:
         task.cancel()
@@ -186,7 +187,7 @@ async def test_a_cancelled_caller_waits_until_the_write_has_happened(
 ) -> None:
     await ledger.open(row())
     with home.blocked():
-        task = asyncio.ensure_future(ledger.settle(1, "str_1", settlement()))
+        task = asyncio.ensure_future(settle_row(ledger, 1, "str_1", settlement()))
         for _ in range(3):
             await asyncio.sleep(0.01)
             task.cancel()
@@ -199,7 +200,7 @@ async def test_a_cancelled_caller_waits_until_the_write_has_happened(
 async def test_close_writes_what_waits(home: Home) -> None:
     ledger = home.ledger()
     await ledger.start()
-    tasks = [asyncio.ensure_future(ledger.open(row(f"str_{n}"))) for n in range(20)]
+    tasks = [asyncio.ensure_future(open_row(ledger, row(f"str_{n}"))) for n in range(20)]
     await asyncio.sleep(0)
     await ledger.close()
     await asyncio.gather(*tasks)
@@ -214,7 +215,11 @@ async def test_a_closed_ledger_is_unavailable(home: Home) -> None:
     await ledger.start()
     await ledger.close()
     await ledger.close()
-    for use in (ledger.open(row()), ledger.settle(1, "x", settlement()), report(ledger, "day")):
+    for use in (
+        open_row(ledger, row()),
+        settle_row(ledger, 1, "x", settlement()),
+        report(ledger, "day"),
+    ):
         with pytest.raises(LedgerUnavailableError) as caught:
             await use
         assert (caught.value.status, caught.value.retry_after) == (503, 1)
@@ -229,7 +234,10 @@ async def test_a_row_that_the_database_refuses_does_not_spoil_its_group(
 ) -> None:
     home.refuse("poison")
     results = await asyncio.gather(
-        *(ledger.open(row(f"str_{n}", subject="poison" if n == 1 else "ann")) for n in range(4)),
+        *(
+            open_row(ledger, row(f"str_{n}", subject="poison" if n == 1 else "ann"))
+            for n in range(4)
+        ),
         return_exceptions=True,
     )
     assert [type(result) for result in results] == [type(None), ServerError, *[type(None)] * 2]
@@ -238,7 +246,7 @@ async def test_a_row_that_the_database_refuses_does_not_spoil_its_group(
 
 async def test_too_much_that_waits_is_refused_at_once(ledger: SqlLedger, home: Home) -> None:
     with home.blocked():
-        tasks = [asyncio.ensure_future(ledger.open(row(f"str_{n}"))) for n in range(10_000)]
+        tasks = [asyncio.ensure_future(open_row(ledger, row(f"str_{n}"))) for n in range(10_000)]
         await asyncio.sleep(0)
         with pytest.raises(LedgerUnavailableError):
             await ledger.open(row("str_more"))

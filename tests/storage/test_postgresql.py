@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from support.homes import PostgresqlHome, all_tables, migrated_to
+from support.ledger_calls import open_row, settle_row
 from support.ledgers import NOON, ctx, report, row, settled, settlement
 from support.postgres import PASSWORD, ROLE, PostgresServer
 from tellstream.core.errors import ServerError
@@ -303,8 +304,8 @@ async def test_while_the_server_is_away_operations_fail_soon_and_afterwards_they
         while time.monotonic() - stopped < DOWN_SECONDS:
             began = time.monotonic()
             results = await asyncio.gather(
-                ledger.open(row("str_2")),
-                ledger.settle(1, "str_1", settlement()),
+                open_row(ledger, row("str_2")),
+                settle_row(ledger, 1, "str_1", settlement()),
                 report(ledger, "day"),
                 store.run(ctx(), count),
                 store.run(None, count, readonly=True),
@@ -340,7 +341,9 @@ async def test_after_a_crash_the_first_operations_work_and_nothing_is_lost(
     home.server.kill()
     home.server.start()
     assert (
-        await asyncio.gather(*(ledger.settle(1, f"str_{n}", settlement(99)) for n in range(20)))
+        await asyncio.gather(
+            *(settle_row(ledger, 1, f"str_{n}", settlement(99)) for n in range(20))
+        )
         == [settlement()] * 20
     )
     counters = await asyncio.gather(*(store.run(None, changes.current) for _ in range(8)))
@@ -362,7 +365,7 @@ async def test_a_server_that_hangs_is_given_up_and_used_again(home: PostgresqlHo
     try:
         began = time.monotonic()
         results = await asyncio.gather(
-            ledger.open(row("str_2")), store.run(None, count), return_exceptions=True
+            open_row(ledger, row("str_2")), store.run(None, count), return_exceptions=True
         )
         assert time.monotonic() - began < BOUND_SECONDS
     finally:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from support.homes import Home, SqliteHome
+from support.ledger_calls import open_row
 from support.ledgers import NOON, row, settled, settlement
 from tellstream.storage import migrate
 from tellstream.storage.ledger import SqlLedger
@@ -60,7 +61,7 @@ async def test_processes_that_start_at_once_on_no_file_make_one(path: Path) -> N
 
 
 async def test_two_processes_that_settle_the_same_rows_agree(ledger: SqlLedger, home: Home) -> None:
-    await asyncio.gather(*(ledger.open(row(f"str_{n}")) for n in range(200)))
+    await asyncio.gather(*(open_row(ledger, row(f"str_{n}")) for n in range(200)))
     told = await together(home, "settle")
     assert told[0] == told[1]
     kept = dict(home.stored("stream_id, prompt_tokens"))
@@ -90,7 +91,7 @@ async def test_a_row_whose_process_was_killed_waits_to_be_settled(
 
 async def test_a_process_waits_for_another_that_writes(ledger: SqlLedger, home: Home) -> None:
     with home.blocked():
-        opening = asyncio.ensure_future(ledger.open(row()))
+        opening = asyncio.ensure_future(open_row(ledger, row()))
         await asyncio.sleep(0.1)
         assert not opening.done()
     await opening

@@ -18,6 +18,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from support.homes import all_tables, migrated_to
+from support.ledger_calls import open_row
 from support.ledgers import NOON, report, row, settled, stored
 from tellstream.storage import changes, migrate, reports
 from tellstream.storage.base import LedgerUnavailableError, Position, StoreSetupError
@@ -238,7 +239,7 @@ async def test_a_broken_table_makes_it_unavailable_and_it_recovers(
     """Every caller of the group is told, with an error of its own."""
     other = sqlite3.connect(path)
     other.execute("ALTER TABLE usage RENAME TO away")
-    opening = [ledger.open(row(f"str_{n}")) for n in range(3)]
+    opening = [open_row(ledger, row(f"str_{n}")) for n in range(3)]
     errors = await asyncio.gather(*opening, return_exceptions=True)
     assert [type(error) for error in errors] == [LedgerUnavailableError] * 3
     assert len(set(map(id, errors))) == 3

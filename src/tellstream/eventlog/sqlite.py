@@ -47,6 +47,8 @@ from tellstream.eventlog.sqlite_streams import LiveStream, LiveStreams, Places
 from tellstream.eventlog.sqlite_sweep import Sweep
 from tellstream.eventlog.tail import Tail, TailReader, outcome
 
+FEW: Final = 8
+"""Running streams: so many write at once, more let their appends gather for a moment."""
 SWEEP_SECONDS: Final = 1.0
 """Between two sweeps when there is nothing left to drop."""
 SWEEP_PAUSE_SECONDS: Final = 0.02
@@ -165,7 +167,7 @@ class SqliteEventLog:
                 opening.result()[1].close()
             self._lock.release()
             raise
-        commits = Commits(partial(connect, self._path), loop)
+        commits = Commits(partial(connect, self._path), loop, lambda: live.count > FEW)
         self._now = _Opened(live, commits, reads.Reads(connection), loop)
         commits.start()
         self._sweeper = loop.create_task(self._sweep_for_ever())

@@ -48,6 +48,7 @@ class Commits:
         open_connection: gives a connection; again after each failure, for one that has failed is
             not trusted any more.
         loop: the event loop, whose thread calls everything here.
+        crowded: whether there are so many writers that it pays to let operations gather.
 
     Attributes:
         transactions: committed so far.
@@ -57,10 +58,12 @@ class Commits:
         self,
         open_connection: Callable[[], sqlite3.Connection],
         loop: asyncio.AbstractEventLoop,
+        crowded: Callable[[], bool] = lambda: True,
     ) -> None:
         self.transactions = 0
         self._open = open_connection
         self._loop = loop
+        self._crowded = crowded
         self._connection: sqlite3.Connection | None = None  # the thread's
         self._waiting: deque[Operation[Any]] = deque()
         self._under_way = False
@@ -103,7 +106,8 @@ class Commits:
 
     def _schedule(self) -> None:
         pause = self._next - self._loop.time()
-        if pause <= 0 or len(self._waiting) >= GATHER_OPERATIONS or self._closed:
+        full = len(self._waiting) >= GATHER_OPERATIONS
+        if pause <= 0 or full or self._closed or not self._crowded():
             self._soon = True
             if self._timer is not None:
                 self._timer.cancel()

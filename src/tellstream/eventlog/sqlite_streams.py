@@ -101,6 +101,11 @@ class LiveStreams:
         self._orphans = dict(self._streams)
         self._place = place
 
+    @property
+    def count(self) -> int:
+        """How many streams have not ended."""
+        return len(self._streams)
+
     def next_place(self) -> int:
         """Count one more place; an append that fails leaves a gap, which means nothing."""
         self._place += 1

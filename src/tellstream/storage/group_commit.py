@@ -46,7 +46,7 @@ class GroupCommit(Generic[_Entry, _Result]):
         self._write = write
         self._translate = translate
         self._stopped = stopped
-        self._queue: SimpleQueue[tuple[_Entry, Outcome[_Result]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[_Entry, Outcome[_Result], bool] | None] = SimpleQueue()
         self._pending = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: Outcome[None] | None = None
@@ -58,8 +58,12 @@ class GroupCommit(Generic[_Entry, _Result]):
         # A daemon: a process that dies without closing must not hang on this.
         threading.Thread(target=self._run, name="tellstream-ledger", daemon=True).start()
 
-    def submit(self, entry: _Entry) -> "asyncio.Future[Any]":
+    def submit(self, entry: _Entry, *, at_once: bool = False) -> "asyncio.Future[Any]":
         """Write ``entry``.
+
+        Args:
+            entry: what to write.
+            at_once: there is nobody with whom it could be written together.
 
         Returns:
             What to await: it is done when the entry is written, also if the task is cancelled
@@ -75,7 +79,7 @@ class GroupCommit(Generic[_Entry, _Result]):
             raise LedgerUnavailableError(f"{MAX_PENDING} entries wait to be written")
         future: Outcome[_Result] = Outcome(loop=self._loop)
         self._pending += 1
-        self._queue.put((entry, future))
+        self._queue.put((entry, future, at_once))
         return future
 
     async def close(self) -> None:
@@ -97,7 +101,7 @@ class GroupCommit(Generic[_Entry, _Result]):
         while not last:
             waiting = self._queue.get()
             pause = next_at - time.monotonic()
-            if pause > 0:
+            if pause > 0 and waiting is not None and not waiting[2]:
                 time.sleep(pause)
             began = time.monotonic()
             group = []
@@ -108,7 +112,7 @@ class GroupCommit(Generic[_Entry, _Result]):
                 waiting = self._queue.get()
             last = waiting is None
             if group:
-                _call(loop, self._deliver, group, self._results([entry for entry, _ in group]))
+                _call(loop, self._deliver, group, self._results([entry for entry, *_ in group]))
             next_at = began + min(GROUP_SECONDS, REST * (time.monotonic() - began))
         try:
             self._stopped()
@@ -129,11 +133,11 @@ class GroupCommit(Generic[_Entry, _Result]):
 
     def _deliver(
         self,
-        group: list[tuple[_Entry, "Outcome[_Result]"]],
+        group: list[tuple[_Entry, "Outcome[_Result]", bool]],
         results: list[_Result | ServerError],
     ) -> None:
         self._pending -= len(group)
-        for (_, future), result in zip(group, results, strict=True):
+        for (_, future, _), result in zip(group, results, strict=True):
             if isinstance(result, ServerError):
                 future.set_exception(result)
             else:

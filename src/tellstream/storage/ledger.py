@@ -29,6 +29,8 @@ from tellstream.storage.entries import Entry, joined, key_json, opening, settlin
 from tellstream.storage.group_commit import GroupCommit
 from tellstream.storage.outcome import in_thread
 
+FEW: Final = 8
+"""Streams that run: so many write their rows at once, more wait for each other for a moment."""
 READERS: Final = 2
 """Reports that are worked out at once; a third waits."""
 MAX_READS: Final = 64
@@ -52,6 +54,7 @@ class SqlLedger:
         self._group = GroupCommit(self._write, _translate, self._disconnect)
         self._readers = ThreadPoolExecutor(READERS, "tellstream-usage")
         self._reads = 0
+        self._running = 0  # streams opened here and not settled, about
 
     async def start(self) -> None:
         """Open the database and start writing."""
@@ -65,13 +68,16 @@ class SqlLedger:
 
     def open(self, row: UsageRow) -> "asyncio.Future[None]":
         """Open the row of a stream, unless it is open already."""
-        return self._group.submit(opening(row))
+        self._running += 1
+        return self._group.submit(opening(row), at_once=self._running <= FEW)
 
     def settle(
         self, tenant: int, stream_id: str, settlement: Settlement, *, row: UsageRow | None = None
     ) -> "asyncio.Future[Settlement]":
         """Settle the row of a stream, unless it is settled already."""
-        return self._group.submit(settling(tenant, stream_id, settlement, row))
+        few = self._running <= FEW
+        self._running = max(0, self._running - 1)
+        return self._group.submit(settling(tenant, stream_id, settlement, row), at_once=few)
 
     async def unsettled(self, older_than: int, limit: int) -> list[UsageRow]:
         """Return rows that were opened long ago and not settled, oldest first."""
