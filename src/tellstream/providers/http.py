@@ -151,9 +151,9 @@ class Upstream:
         self, pool: Pool, origin: Origin, data: bytes, deadline: float
     ) -> Connection:
         """Send a request, and wait for the head of its response; the caller gives back."""
-        fresh = False
+        idle = pool.idle(origin)
         while True:
-            connection = await self._connected(pool, origin, deadline, fresh=fresh)
+            connection = idle or await self._connected(pool, origin, deadline)
             answered = False
             try:
                 answered = await self._exchanged(connection, data, deadline)
@@ -162,15 +162,13 @@ class Upstream:
                     pool.release(origin, connection)
             if answered:
                 return connection
-            fresh = True  # which is never stale: this ends
+            idle = None  # a new one is never stale: this ends
 
-    async def _connected(
-        self, pool: Pool, origin: Origin, deadline: float, *, fresh: bool
-    ) -> Connection:
+    async def _connected(self, pool: Pool, origin: Origin, deadline: float) -> Connection:
         connect_at = asyncio.get_running_loop().time() + self._timeouts.connect
         try:
             async with asyncio.timeout_at(min(connect_at, deadline)):
-                return await pool.acquire(origin, fresh=fresh)
+                return await pool.acquire(origin, fresh=True)
         except TimeoutError as error:
             raise _late() from error
         except (OSError, UnicodeError) as error:
@@ -178,21 +176,21 @@ class Upstream:
 
     async def _exchanged(self, connection: Connection, data: bytes, deadline: float) -> bool:
         """Send, and wait for the head; False: the connection was stale."""
-        time = asyncio.get_running_loop().time
-        sent_at = time()
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
+        timer = loop.call_at(deadline, lambda: connection.fail(_late()))
         try:
-            async with asyncio.timeout_at(deadline):
-                connection.send(data)
-                await connection.head()
-        except TimeoutError as error:
-            raise _late() from error
+            connection.send(data)
+            await connection.head()
         except MalformedResponseError as error:
             raise ProviderError("provider_protocol", reason=repr(error)) from error
         except OSError as error:
             reused = connection.exchanges > 1
-            if reused and connection.unanswered() and time() - sent_at <= STALE_SECONDS:
+            if reused and connection.unanswered() and loop.time() - sent_at <= STALE_SECONDS:
                 return False
             raise _unreachable(error) from error
+        finally:
+            timer.cancel()
         return True
 
     async def _failure(
@@ -252,16 +250,15 @@ class UpstreamBody:
 
     def content_seen(self) -> None:
         """Content arrived: from now on silence counts, not the first token timer."""
-        if self._first_at is not None:
-            self._first_at = None
-            self._rearm()  # silence may end sooner than the first token's deadline
+        self._first_at = None
 
     def finish_seen(self) -> None:
         """A finish reason arrived: little more will follow, so wait less for it."""
         self.content_seen()
         if self._silence > FINISH_GRACE:
             self._silence = FINISH_GRACE
-            self._rearm()
+            if not self._connection.complete:  # else nothing more is waited for
+                self._rearm()
 
     async def read(self) -> bytes:
         """Read whatever arrived; empty at the end of the body, also if the connection broke.
@@ -315,6 +312,8 @@ class UpstreamBody:
 
     async def linger(self) -> None:
         """Read on to the end of the body for a moment, so that the connection can be reused."""
+        if self._connection.complete and not await self._connection.read():
+            return
         try:
             async with asyncio.timeout(LINGER):
                 while await self._connection.read():
@@ -346,7 +345,9 @@ class UpstreamBody:
         now = self._time()
         deadline, name = self._deadline(now)
         if now < deadline:
-            self._timer = self._loop.call_at(max(deadline, now + MIN_TIMER), self._watch)
+            # From the first content on, silence may end sooner than the first token's deadline.
+            look_at = max(min(deadline, now + self._silence), now + MIN_TIMER)
+            self._timer = self._loop.call_at(look_at, self._watch)
             return
         self._timer = None
         self._connection.fail(ProviderError("provider_timeout", reason=name))

@@ -52,6 +52,16 @@ class Pool:
         self._names = Names()
         self._closed = False
 
+    def idle(self, origin: Origin) -> Connection | None:
+        """Give an idle connection, if there is one."""
+        while origin in self._idle:
+            # The one used last is the one most surely alive.
+            connection = self._take(origin, last=True)
+            if not connection.closed:
+                return connection
+            self._forget(connection)
+        return None
+
     async def acquire(self, origin: Origin, *, fresh: bool = False) -> Connection:
         """Give an idle connection or open one; bound this by a timeout.
 
@@ -62,12 +72,9 @@ class Pool:
         Raises:
             OSError: it cannot be opened; TLS failures too.
         """
-        while not fresh and origin in self._idle:
-            # The one used last is the one most surely alive.
-            connection = self._take(origin, last=True)
-            if not connection.closed:
-                return connection
-            self._forget(connection)
+        connection = None if fresh else self.idle(origin)
+        if connection is not None:
+            return connection
         if self._room.locked() and self._idle:
             self._drop(self._take(next(iter(self._idle)), last=False))
         await self._room.acquire()

@@ -8,8 +8,8 @@ composed, encoded and appended as one batch.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from itertools import count
 from typing import Final
@@ -27,7 +27,7 @@ from tellstream.eventlog.base import (
     FencedError,
     LogUnavailableError,
 )
-from tellstream.providers.base import Body, Caller, Decoder, UpstreamRequest
+from tellstream.providers.base import Body, Caller, Decoder
 from tellstream.streams.breaker import Breakers
 from tellstream.streams.flow import Flow, at_cap
 from tellstream.streams.meter import Meter
@@ -210,40 +210,32 @@ class Producer:
         composer = stream.composer
         decoder = target.dialect.decoder(target.endpoint)
         request = target.dialect.request(target.endpoint, target.model, stream.chat)
-        async with self._called(stream, target, request, total_at) as body:
-            try:
-                await self._read(stream, body, decoder)
-            except asyncio.CancelledError:
-                if stream.stop is CANCELLED and target.endpoint.host.on_cancel == "drain":
-                    await self._reading_on.read(stream, body, decoder, lambda: self._hush(stream))
-                raise
-            ending = composer.ending()
-            if decoder.malformed:
-                log.warning("stream.malformed_lines", stream=stream.id, lines=decoder.malformed)
-            if ending.error is not None:
-                if body.broken is not None:
-                    ending.error.reason = body.broken
-                raise ending.error
-            succeeded(None)
-            await self._end(stream, ending)
-            await body.linger()
-        return ending
-
-    @asynccontextmanager
-    async def _called(
-        self, stream: Stream, target: Target, request: UpstreamRequest, total_at: float
-    ) -> AsyncIterator[Body]:
-        """Call a target, and note whether it has read the prompt."""
         stream.prompt_read = True  # unless it says that it did not
         answered = False
         try:
             async with self._upstream.call(target.dialect, request, total_at) as body:
                 answered = True
-                yield body
+                try:
+                    await self._read(stream, body, decoder)
+                except asyncio.CancelledError:
+                    if stream.stop is CANCELLED and target.endpoint.host.on_cancel == "drain":
+                        hush = partial(self._hush, stream)
+                        await self._reading_on.read(stream, body, decoder, hush)
+                    raise
+                ending = composer.ending()
+                if decoder.malformed:
+                    log.warning("stream.malformed_lines", stream=stream.id, lines=decoder.malformed)
+                if ending.error is not None:
+                    ending.error.reason = body.broken or ending.error.reason
+                    raise ending.error
+                succeeded(None)
+                await self._end(stream, ending)
+                await body.linger()
         except ProviderError as error:
             if not answered:  # refused, or never reached; one that is silent may have read it
                 stream.prompt_read = error.code == "provider_timeout"
             raise
+        return ending
 
     async def _read(self, stream: Stream, body: Body, decoder: Decoder) -> None:
         """Bring what arrives into the log, until the provider says nothing more."""
