@@ -62,12 +62,12 @@ SCENARIOS: Final = {
             "requests", "answers of one delta on 16 connections", 16, words=1, ramp=0.5, share=0.5
         ),
         Scenario("saturation", "50 streams at full speed", 50, words=2_000, share=0.5),
-        Scenario("paced-1", "1 stream of 50 deltas/s", 1, rate=50),
+        Scenario("paced-1", "1 stream of 50 deltas/s", 1, rate=50, ramp=0.5),
         Scenario("paced-20", "20 streams of 50 deltas/s", 20, rate=50),
         Scenario("paced-100", "100 streams of 50 deltas/s", 100, rate=50),
         Scenario("paced-500", "500 streams of 50 deltas/s", 500, rate=50, ramp=6),
         Scenario("paced-1000", "1,000 streams of 50 deltas/s", 1_000, rate=50, ramp=8),
-        Scenario("open-4000", "4,000 streams of 1 delta/s", 4_000, rate=1, ramp=12),
+        Scenario("open-4000", "4,000 streams of 1 delta/s", 4_000, rate=1, ramp=18),
         Scenario("workers", "100 streams at full speed", 100, words=2_000, share=0.5, workers=True),
     )
 }
