@@ -67,7 +67,7 @@ SCENARIOS: Final = {
         Scenario("paced-100", "100 streams of 50 deltas/s", 100, rate=50),
         Scenario("paced-500", "500 streams of 50 deltas/s", 500, rate=50, ramp=6),
         Scenario("paced-1000", "1,000 streams of 50 deltas/s", 1_000, rate=50, ramp=8),
-        Scenario("open-4000", "4,000 streams of 1 delta/s", 4_000, rate=1, ramp=18),
+        Scenario("open-4000", "4,000 streams of 1 delta/s", 4_000, rate=1, ramp=12),
         Scenario("workers", "100 streams at full speed", 100, words=2_000, share=0.5, workers=True),
     )
 }
