@@ -23,9 +23,9 @@ from benchmarks.scenarios import Scenario
 
 pytestmark = pytest.mark.skipif(wire.missing() is not None, reason=str(wire.missing()))
 
-PACED: Final = Scenario("paced", "", 2, rate=50, ramp=0.1)
+PACED: Final = Scenario("paced", "", 5, rate=50, ramp=0.1)
 FAST: Final = Scenario("fast", "", 2, words=20, ramp=0.1)
-SECONDS: Final = 0.2
+SECONDS: Final = 0.3
 Deltas = list[tuple[float, int]]
 """When each is written, in seconds of its answer; and its stamp, in microseconds of the same."""
 
@@ -49,9 +49,10 @@ def provider(tmp_path: Path) -> Iterator[int]:
 
 
 def test_paced_deltas_are_counted_and_timed(provider: int, tmp_path: Path) -> None:
-    arrived = put(provider, PACED, tmp_path, ("data: [DONE]", '"completion_tokens":40,'))
-    assert 20 <= arrived.deltas <= 2 * PACED.deltas(SECONDS)
-    assert (arrived.opened, arrived.unfinished) == (2, 0)
+    arrived = put(provider, PACED, tmp_path, ("data: [DONE]", '"completion_tokens":45,'))
+    assert 16 <= arrived.deltas <= 5 * PACED.deltas(SECONDS)
+    assert arrived.opened <= 5
+    assert arrived.unfinished == 0
     assert arrived.latency is not None
     assert arrived.late is not None
     assert 0 < arrived.latency["p50"] <= arrived.latency["max"]
@@ -173,10 +174,10 @@ def behind(deltas: Deltas) -> Deltas:
 @pytest.mark.parametrize(
     ("change", "options", "complaint"),
     [
-        (without(7), {}, "an answer has 39 deltas instead of 40"),
-        (without(39), {}, "an answer has 39 deltas instead of 40"),
+        (without(7), {}, "an answer has 44 deltas instead of 45"),
+        (without(44), {}, "an answer has 44 deltas instead of 45"),
         (twice(7), {}, "delta 8 of an answer came twice or out of order"),
-        (twice(40), {}, "an answer has more than its 40 deltas"),
+        (twice(45), {}, "an answer has more than its 45 deltas"),
         (swapped, {}, "delta 6 of an answer came twice or out of order"),
         (list, {"cut": True}, "the connection was closed in the middle of an answer"),
         (list, {"end": b"data: [DOME]\n\n"}, "an answer does not end with data: [DONE] but "),
