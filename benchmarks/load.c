@@ -239,12 +239,13 @@ static void load(int port, int streams, double ramp, double seconds) {
   Client *clients = calloc(streams, sizeof *clients);
   if (!clients) die("out of memory");
   long long began = now_us(), from = began + ramp * 1e6, to = from + seconds * 1e6;
+  long long starting = ramp * 2e6 / 3, given_up = to + starting + GRACE;
   long long opened_before = 0;
   double cpu = 0;
   srand(streams); /* the same spread on every run, and no two streams in step: real ones are not */
   for (int i = 0; i < streams; i++) /* ascending, each somewhere in its share of the ramp */
-    clients[i].begins = began + ramp * 2e6 / 3 * (i + rand() / (1.0 + RAND_MAX)) / streams;
-  for (int next = 0; !stopped || (busy && now_us() < to + GRACE);) {
+    clients[i].begins = began + starting * (i + rand() / (1.0 + RAND_MAX)) / streams;
+  for (int next = 0; !stopped || (busy && now_us() < given_up);) {
     long long now = now_us();
     while (next < streams && clients[next].begins <= now) open_connection(clients + next++, port);
     if (!counting && !stopped && now >= from) {
@@ -260,7 +261,7 @@ static void load(int port, int streams, double ramp, double seconds) {
       if (rate && deltas < streams * rate * seconds / 2) break; /* it is hopeless to wait */
     }
     struct epoll_event events[EVENTS];
-    long long until = stopped ? to + GRACE : counting ? to : from;
+    long long until = stopped ? given_up : counting ? to : from;
     if (next < streams && clients[next].begins < until) until = clients[next].begins;
     int ready = wait_until(until, events);
     for (int i = 0; i < ready; i++) on_event(events[i].data.ptr, events[i].events);

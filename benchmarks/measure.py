@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks import wire
 from benchmarks.gateways import Gateway, Running, Site
-from benchmarks.processes import Placement, Process, ProcessError, Sample, free_port
+from benchmarks.processes import Placement, Process, ProcessError, Sample, free_port, tail
 from benchmarks.scenarios import WARM_UP, Scenario
 
 KEPT_UP: Final = 0.95
@@ -55,7 +55,8 @@ def measure(gateway: Gateway, scenario: Scenario, seconds: float, placement: Pla
             ):
                 return _through(provider, running, scenario, counted, site)
         except (wire.LoadError, ProcessError) as error:
-            print(f"{scenario.name}, {gateway.name}: {error}", file=sys.stderr)
+            said = "".join(f"\n{file.name}: {tail(file)}" for file in sorted(folder.glob("*.log")))
+            print(f"{scenario.name}, {gateway.name}: {error}{said}", file=sys.stderr)
             return {"failed": _short(str(error)), "invalid": None}
 
 

@@ -88,6 +88,10 @@ def _nginx_facts() -> dict[str, str]:
 # --- from the registries -------------------------------------------------------------------------
 
 
+_INSTALL_SECONDS: Final = 900.0
+"""Of one command: LiteLLM's 120 packages take minutes on a slow line."""
+
+
 def _install(folder: Path, pinned: Path, lines: list[list[str]]) -> str | None:
     """Run some commands, unless they have been since ``pinned`` changed; say what went wrong."""
     done = folder / "installed"
@@ -98,9 +102,18 @@ def _install(folder: Path, pinned: Path, lines: list[list[str]]) -> str | None:
     print(f"installing {folder.name} into {folder} ...", file=sys.stderr)
     for line in lines:
         try:
-            ran = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+            ran = subprocess.run(
+                line,
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=_INSTALL_SECONDS,
+                check=False,
+            )
         except OSError as error:
             return f"{line[0]}: {error.strerror}"
+        except subprocess.TimeoutExpired:
+            return f"{Path(line[0]).name} did not end within {_INSTALL_SECONDS:g} s"
         if ran.returncode:
             return f"{Path(line[0]).name} failed: {(ran.stderr or ran.stdout).strip()[-300:]}"
     done.touch()
@@ -170,6 +183,8 @@ def _portkey(site: Site) -> Iterator[Running]:
 
 
 def _portkey_prepare() -> str | None:
+    if shutil.which("node") is None:
+        return "node is not on PATH (Debian: nodejs and npm)"
     files = [
         str(_PORTKEY_PINNED / name) for name in ("package.json", "package-lock.json", ".npmrc")
     ]

@@ -28,6 +28,8 @@ import psutil
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 5.0
+_TAIL: Final = 1_500
+"""Characters of what a process said, in a message."""
 _CHUNK: Final = (
     b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1767225600,"model":"m",'
     b'"system_fingerprint":"fp","choices":[{"index":0,"delta":{"content":" word"},'
@@ -216,7 +218,7 @@ def running(
         _wait_until_listening(popen, port, output)
         yield Process(popen, cpus)
         if popen.poll() is not None:
-            raise ProcessError(f"{name} ended by itself: {_tail(output)}")
+            raise ProcessError(f"{name} ended by itself: {tail(output)}")
     finally:
         popen.terminate()
         try:
@@ -235,11 +237,12 @@ def _wait_until_listening(popen: subprocess.Popen[bytes], port: int, output: Pat
             time.sleep(0.05)
         else:
             return
-    raise ProcessError(f"nothing listens on port {port}: {_tail(output)}")
+    raise ProcessError(f"nothing listens on port {port}: {tail(output)}")
 
 
-def _tail(output: Path) -> str:
-    return output.read_text(errors="replace")[-2_000:].strip()
+def tail(output: Path) -> str:
+    """Return the end of what a process said."""
+    return output.read_text(errors="replace")[-_TAIL:].strip()
 
 
 def machine() -> dict[str, str]:

@@ -62,7 +62,7 @@ SCENARIOS: Final = {
             "requests", "answers of one delta on 16 connections", 16, words=1, ramp=0.5, share=0.5
         ),
         Scenario("saturation", "50 streams at full speed", 50, words=2_000, share=0.5),
-        Scenario("paced-1", "1 stream of 50 deltas/s", 1, rate=50),
+        Scenario("paced-1", "1 stream of 50 deltas/s", 1, rate=50, ramp=0.5),
         Scenario("paced-20", "20 streams of 50 deltas/s", 20, rate=50),
         Scenario("paced-100", "100 streams of 50 deltas/s", 100, rate=50),
         Scenario("paced-500", "500 streams of 50 deltas/s", 500, rate=50, ramp=6),

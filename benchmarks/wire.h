@@ -17,7 +17,7 @@ enum {
   PIECE = 262144,   /* bytes of one read; a shorter one has emptied the socket */
   EVENTS = 512,     /* of one look at the sockets */
   DIGITS = 16,      /* of a stamp */
-  GRACE = 10000000, /* microseconds for the last answers to end */
+  GRACE = 10000000, /* microseconds for the last answers to end, after they should have */
 };
 
 static void die(const char *format, ...) {
