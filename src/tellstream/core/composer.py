@@ -201,7 +201,9 @@ class Composer:
         delta = part.delta
         self.output.say(delta)
         self._blocks[-1].text.append(delta)
-        self._emit(ev.TextDelta(self._ids.next(self._now_ms), self._now, delta, self._message_id))
+        event = ev.TextDelta(self._ids.next(self._now_ms), self._now, delta, self._message_id)
+        self._grammar.feed(event)
+        self._out.append(event)
 
     def _refusal(self, part: pt.Refusal) -> None:
         self._refused = True

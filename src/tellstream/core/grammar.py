@@ -138,6 +138,12 @@ class Grammar:
             GrammarError: the event is illegal here; the state is unchanged.
         """
         symbol = event.type
+        if (  # nearly all are such, and change nothing
+            symbol == "text_delta"
+            and self.state is State.TEXT
+            and event.message_id == self._part_id  # type: ignore[attr-defined]
+        ):
+            return
         if symbol == "error" and not event.recoverable:  # type: ignore[attr-defined]
             symbol = FAILURE
         following = TABLE[self.state].get(symbol)

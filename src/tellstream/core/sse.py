@@ -97,15 +97,10 @@ class SseDecoder:
         Raises:
             SseError: a line or an event exceeds the cap.
         """
-        if (
-            chunk.startswith(b"data: ")
-            and chunk.endswith(b"\n\n")
-            and chunk.count(b"\n") == 2  # noqa: PLR2004 - one line, and the blank one
-            and self._at_rest
-            and len(chunk) <= self._max
-            and b"\r" not in chunk
-        ):
-            return [ServerSentEvent("message", chunk[6:-2], self._id)]
+        if chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and b"\r" not in chunk:
+            events = self._plain(chunk)
+            if events is not None:
+                return events
         if self._pending_size < 0:
             chunk = self._without_bom(chunk)
         if self._after_cr and chunk:
@@ -128,12 +123,19 @@ class SseDecoder:
         events = self._lines(lines)
         return self._hold(rest, events) if rest else events
 
-    @property
-    def _at_rest(self) -> bool:
-        """Whether the next bytes begin an event of which nothing was seen."""
-        return not (
+    def _plain(self, chunk: bytes) -> list[ServerSentEvent] | None:
+        """Decode what nearly all reads bring, whole events of one line each; None: it is not."""
+        if (
             self._pending or self._data or self._event or self._after_cr or self._pending_size < 0
-        )
+        ) or len(chunk) > self._max:
+            return None
+        ends = chunk.count(b"\n")
+        if ends == 2:  # noqa: PLR2004 - of the line, and of the blank one
+            return [ServerSentEvent("message", chunk[6:-2], self._id)]
+        lines = chunk[6:-2].split(b"\n\ndata: ")
+        if ends != 2 * len(lines):
+            return None
+        return [ServerSentEvent("message", line, self._id) for line in lines]
 
     def _lines(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []

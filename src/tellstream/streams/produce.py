@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
 from itertools import count
 from typing import Final
 
@@ -314,7 +313,7 @@ class Producer:
                 stream.unconfirmed,
                 record=record,
                 end=end,
-                release=end and _retryable(stream),
+                release=end and stream.retryable,
             )
         except LogUnavailableError:
             self._observer.log_unavailable()
@@ -395,9 +394,3 @@ class Producer:
             stream.ending = Ending.failed(error)
             stream.lost = True
             stream.on_finish(stream)
-
-
-def _retryable(stream: Stream) -> bool:
-    """Whether the same request may be tried again under the same idempotency key."""
-    error = stream.early_failure
-    return error is not None and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR

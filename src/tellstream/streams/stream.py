@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 
 import structlog
 
@@ -127,6 +128,12 @@ class Stream:
         if self.ending is None or self.content:
             return None
         return self.ending.error
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may be tried again under the same idempotency key."""
+        error = self.early_failure
+        return error is not None and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     def describe(self) -> StreamState:
         """Take a snapshot for the API."""
