@@ -2,8 +2,8 @@
 
 One task per stream owns the upstream connection and is the only writer of the log. Whatever happens
 (success, failure, cancel, shutdown, a bug) runs through the same last lines: settle the usage,
-append the closing events. One wake-up per read: everything that arrived together is decoded,
-composed, encoded and appended as one batch.
+append the closing events. From the first content on, what arrives is brought into the log without
+waking the task (flow.py).
 """
 
 import asyncio

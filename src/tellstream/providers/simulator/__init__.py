@@ -2,7 +2,7 @@
 
 The path of a request chooses the wire (wires.py); the script language is the same on all of them.
 What it says, how fast, and what goes wrong is chosen by the model name of the request (script.py).
-It is the provider of a server without configuration, of the demo, the tests and the benchmarks.
+It is the provider of a server without configuration, of the demo and the tests.
 
 Invariant: the same request gets the same bytes on the same schedule, except for the times that
 ``stamp`` puts among them. It needs nothing from the rest of the project, and never calls out.
