@@ -71,7 +71,7 @@ async def test_without_a_row_there_is_no_call_and_nothing_to_bill(
 ) -> None:
     ledger = server.services.ledger
 
-    async def away(_row: object) -> None:
+    def away(_row: object) -> None:
         raise LedgerUnavailableError("away")
 
     with monkeypatch.context() as patch:

@@ -77,7 +77,9 @@ class TokenVerifier:
             ServerError: it is not known what is revoked.
         """
         try:
-            fingerprint = hashlib.sha256(token.encode("ascii")).digest()
+            if not token.isascii():
+                raise ValueError("gate: token is not ASCII")
+            fingerprint = hashlib.sha256(token.encode()).digest()
             verified = self._verified.get(fingerprint, now)
             # R10: once it has expired, only its issuer's leeway says how long it still lasts.
             if verified is None or now >= verified.principal.expires_at:
