@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tellstream.core.errors import CODES
@@ -244,6 +244,7 @@ def test_the_advice_is_part_of_the_failure() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=40))
+@example("0\x1f")
 def test_no_text_of_a_header_can_do_harm(value: str) -> None:
     seconds = wait(retry_after=value, retry_after_ms=value)
     assert seconds is None or 0 <= seconds <= 86400

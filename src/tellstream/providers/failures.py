@@ -162,7 +162,8 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 def _seconds(value: str) -> float | None:
     """Read a decimal number without sign or exponent; None if it is anything else."""
-    return float(value) if _NUMBER.fullmatch(value.strip()) else None
+    number = value.strip()  # which takes away more than float() does
+    return float(number) if _NUMBER.fullmatch(number) else None
 
 
 def _code(status: int | None, words: str) -> str:
