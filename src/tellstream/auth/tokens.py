@@ -77,9 +77,7 @@ class TokenVerifier:
             ServerError: it is not known what is revoked.
         """
         try:
-            if not token.isascii():
-                raise ValueError("gate: token is not ASCII")
-            fingerprint = hashlib.sha256(token.encode()).digest()
+            fingerprint = _fingerprint(token)
             verified = self._verified.get(fingerprint, now)
             # R10: once it has expired, only its issuer's leeway says how long it still lasts.
             if verified is None or now >= verified.principal.expires_at:
@@ -113,6 +111,12 @@ class TokenVerifier:
         if issuer is None:  # R3, R9: byte-equal; a list of issuers is none of them
             raise ValueError("R3: unknown issuer")
         return issuer
+
+
+def _fingerprint(token: str) -> bytes:
+    if not token.isascii():
+        raise ValueError("gate: token is not ASCII")
+    return hashlib.sha256(token.encode()).digest()
 
 
 def sign_token(
