@@ -103,7 +103,7 @@ async def test_two_producers_with_pauses_and_cancellations_make_one_log(
     assert entry is not None
     assert entry.ended
     assert entry.head > last
-    assert await everything(other) == frames(1, entry.head)
+    assert await follow(await other.reader(KEY)) == frames(1, entry.head)  # its news may be late
     for reader in readers:
         assert await reader == frames(1, entry.head)
 
